@@ -1,0 +1,49 @@
+# Every command of the project. `make help` lists them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run stop test lint types imports docs fmt bench clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	@echo "Installing into $(VENV) (some minutes the first time) ..."
+	@$(BIN)/pip install --quiet --upgrade pip
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+setup: $(STAMP) ## make the environment and install everything into it
+
+run: setup ## start Rayloom, run the example workflow and show its result
+	@$(BIN)/rayloom up
+	@$(BIN)/python examples/installed_packages.py
+
+stop: setup ## stop Rayloom; no process is left behind
+	@$(BIN)/rayloom down
+
+lint: setup ## format check, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+fmt: setup ## format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+test: lint ## everything that must hold, in under 15 minutes on two cores
+	@$(BIN)/python -m tests.run_all
+
+bench: setup ## measure, print the table, write benchmarks/results.json
+	@$(BIN)/python -m benchmarks.run
+
+docs: setup ## write the generated pages again
+	@$(BIN)/python -m workflow.states_page docs/states.md
+
+clean: ## remove the environment
+	rm -rf $(VENV)

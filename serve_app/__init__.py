@@ -1,0 +1,1 @@
+"""How programs and people ask: the HTTP API on Ray Serve."""

@@ -1,0 +1,134 @@
+"""What happened, in the past tense. One event is one argument of `step`, one row of `stream_events`, one message of a stream.
+
+An event carries no item data, only which handles are live and with how many items, so its body stays under 1 KiB.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeAlias
+
+from workflow.errors import Bug
+from workflow.states import ExecutionStatus
+
+MESSAGE_CHARS_MAX = 400
+"""Longer messages are cut in the event; the node execution keeps the whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionStarted:
+    """The first owner has taken the execution up."""
+
+    kind: ClassVar[str] = "execution.started"
+    at_ms: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionResumed:
+    """Another owner has taken the execution over; attempts under way were lost with the former one."""
+
+    kind: ClassVar[str] = "execution.resumed"
+    at_ms: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStarted:
+    """An attempt leaves the actor (a Ray task, an effect). Attempts of pure nodes inside it are not announced."""
+
+    kind: ClassVar[str] = "node.started"
+    at_ms: int
+    node_id: str
+    run_index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCompleted:
+    """An attempt succeeded. `handles` says how many items each output handle carries."""
+
+    kind: ClassVar[str] = "node.completed"
+    at_ms: int
+    node_id: str
+    run_index: int
+    attempt: int
+    handles: Mapping[str, int]
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFailed:
+    """An attempt failed."""
+
+    kind: ClassVar[str] = "node.failed"
+    at_ms: int
+    node_id: str
+    run_index: int
+    attempt: int
+    code: str
+    message: str
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested:
+    """Somebody left the signal to stop."""
+
+    kind: ClassVar[str] = "execution.cancel_requested"
+    at_ms: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionFinished:
+    """The end: status is terminal. Its kind is `execution.completed`, `execution.failed` or `execution.cancelled`."""
+
+    at_ms: int
+    status: ExecutionStatus
+    code: str = ""
+    message: str = ""
+    node_id: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The name of this event."""
+        return f"execution.{self.status.value}"
+
+
+Event: TypeAlias = (
+    ExecutionStarted
+    | ExecutionResumed
+    | NodeStarted
+    | NodeCompleted
+    | NodeFailed
+    | CancelRequested
+    | ExecutionFinished
+)
+
+_PLAIN: Mapping[str, type[Any]] = MappingProxyType(
+    {t.kind: t for t in (ExecutionStarted, ExecutionResumed, NodeStarted, NodeCompleted, NodeFailed, CancelRequested)}
+)
+TERMINAL_KINDS = frozenset({"execution.completed", "execution.failed", "execution.cancelled"})
+
+
+def to_body(event: Event) -> dict[str, Any]:
+    """Return the JSON body of an event: its fields without the time and without the kind, which are columns of their own."""
+    body = {name: getattr(event, name) for name in event.__slots__ if name != "at_ms"}
+    if "handles" in body:
+        body["handles"] = dict(body["handles"])
+    if "message" in body:
+        body["message"] = body["message"][:MESSAGE_CHARS_MAX]
+    if isinstance(event, ExecutionFinished):
+        del body["status"]
+    return body
+
+
+def from_body(kind: str, at_ms: int, body: Mapping[str, Any]) -> Event:
+    """Return the event that `to_body` described. Raises `Bug` for a kind that nobody writes."""
+    if kind in TERMINAL_KINDS:
+        return ExecutionFinished(at_ms=at_ms, status=ExecutionStatus(kind.removeprefix("execution.")), **body)
+    if kind not in _PLAIN:
+        raise Bug(f"no such event: {kind}", fields={"kind": kind})
+    event: Event = _PLAIN[kind](at_ms=at_ms, **body)
+    return event

@@ -1,0 +1,349 @@
+"""What the engine asks of its surroundings: narrow protocols, and the values that cross them.
+
+The one rule: only the owner of the current epoch writes an execution; everybody else leaves a signal. PostgreSQL and the
+in-memory twin behave the same under `tests/contract`. JSON crosses as bytes, encoded once, where it was made.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from workflow.states import ExecutionStatus, NodeStatus
+
+
+class SignalKind(StrEnum):
+    """What a non-owner may ask of the owner."""
+
+    CANCEL = "cancel"
+
+
+class Isolation(StrEnum):
+    """Whether an execution may share its actor."""
+
+    POOLED = "pooled"
+    DEDICATED = "dedicated"
+
+
+class LeaseEnd(StrEnum):
+    """Why a lease is over. `CRASHED` and `EXPIRED` may be the fault of what ran there, the others never are."""
+
+    CRASHED = "crashed"
+    EXPIRED = "expired"
+    SUPERVISOR = "supervisor"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """A caller's key and the fingerprint (sha256) of what was asked with it."""
+
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewExecution:
+    """An execution to accept. With `workflow_id` the workflow's current version is pinned; else `definition` is stored with it.
+
+    With an `owner` it is accepted as running under epoch 1, if that owner's lease is live, it is not draining and no pooled
+    execution is queued; else as queued.
+    """
+
+    id: UUID
+    workspace_id: UUID
+    workflow_id: UUID | None
+    definition: bytes | None
+    input: bytes
+    nodes_total: int
+    trigger_type: str
+    triggered_by: UUID | None
+    isolation: Isolation = Isolation.POOLED
+    priority: int = 5
+    owner: UUID | None = None
+    idempotency: IdempotencyKey | None = None
+
+
+class Outcome(StrEnum):
+    """What became of a `NewExecution`."""
+
+    CREATED = "created"
+    REPLAYED = "replayed"
+    KEY_MISMATCH = "key_mismatch"
+    NO_WORKFLOW = "no_workflow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The answer to a `NewExecution`, durable when it is given. `id` is the first execution's where the key was replayed."""
+
+    outcome: Outcome
+    id: UUID
+    status: ExecutionStatus = ExecutionStatus.QUEUED
+    owner: UUID | None = None
+    workflow_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """An unread signal."""
+
+    id: UUID
+    execution_id: UUID
+    kind: SignalKind
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """An execution that now belongs to the claimer under `epoch`.
+
+    `recovered` says that a former owner was lost; `losses` counts the owners lost since its last flush, `crashes` those that it
+    lost by a crash or an expired lease while it was alone on its actor.
+    """
+
+    id: UUID
+    workspace_id: UUID
+    workflow_id: UUID | None
+    workflow_version: int | None
+    workflow_name: str
+    definition: bytes
+    input: bytes
+    epoch: int
+    last_seq: int
+    recovered: bool
+    losses: int
+    crashes: int
+    isolation: Isolation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One event as stored: numbered from 1 without gaps."""
+
+    seq: int
+    kind: str
+    at_ms: int
+    body: bytes
+    node_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    """One node execution as stored; `output` is the JSON of its outputs by handle."""
+
+    node_id: str
+    run_index: int
+    node_type: str
+    node_name: str
+    status: NodeStatus
+    attempt: int
+    started_ms: int | None
+    completed_ms: int | None
+    duration_ms: float | None = None
+    output: bytes | None = None
+    error_code: str = ""
+    error_message: str = ""
+    logs: str = ""
+    placement: str = ""
+    pid: int | None = None
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What is written with a terminal status."""
+
+    status: ExecutionStatus
+    at_ms: int
+    output: bytes | None = None
+    error_code: str = ""
+    error_message: str = ""
+    error_node_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flush:
+    """All that one owner writes of one execution at once: refused as a whole unless epoch and last_seq are what it says.
+
+    Events are numbered `last_seq + 1 …`. `started_ms` is set with the first event only.
+    """
+
+    execution_id: UUID
+    epoch: int
+    last_seq: int
+    events: Sequence[EventRow]
+    nodes: Sequence[NodeRow] = ()
+    ending: Ending | None = None
+    signals_read: Sequence[UUID] = ()
+    nodes_completed: int = 0
+    started_ms: int | None = None
+
+
+class Verdict(StrEnum):
+    """What became of a flush."""
+
+    COMMITTED = "committed"
+    FENCED = "fenced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What recovery needs of an execution: its events in order, its results, its unread signals."""
+
+    events: Sequence[EventRow]
+    nodes: Sequence[NodeRow]
+    signals: Sequence[Signal]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionView:
+    """An execution as anybody in its workspace sees it."""
+
+    id: UUID
+    workspace_id: UUID
+    workflow_id: UUID | None
+    workflow_version: int | None
+    status: ExecutionStatus
+    trigger_type: str
+    triggered_by: UUID | None
+    isolation: Isolation
+    priority: int
+    epoch: int
+    last_seq: int
+    crashes: int
+    nodes_total: int
+    nodes_completed: int
+    queued_ms: int
+    started_ms: int | None
+    completed_ms: int | None
+    input: bytes
+    output: bytes | None
+    error_code: str
+    error_message: str
+    error_node_id: str
+    owner: UUID | None
+    actor_id: str = ""
+    actor_name: str = ""
+    pid: int | None = None
+    host: str = ""
+    shared: bool | None = None
+
+
+class Executions(Protocol):
+    """Executions, their events and results. Every method raises `StoreUnavailable` when the database does not answer."""
+
+    async def accept(self, batch: Sequence[NewExecution]) -> list[Accepted]:
+        """Make the executions durable, in one transaction; one answer each, in order."""
+        ...
+
+    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int) -> list[Claimed]:
+        """Take up to `limit` pooled executions: queued ones, and running ones whose owner's lease ended at least the grace ago.
+
+        Epochs are raised. Claims nothing when the owner's own lease is not live, or draining. Orphans come first, then ones
+        with unread signals, then by priority and fair between workspaces.
+        """
+        ...
+
+    async def mark_alone(self, execution_id: UUID, epoch: int, *, alone: bool) -> None:
+        """Note that the execution is (no longer) the only one on its actor; the next flush takes the note away, too."""
+        ...
+
+    async def claim_one(self, owner: UUID, execution_id: UUID) -> Claimed | None:
+        """Take this execution, pooled or dedicated, if it may be claimed."""
+        ...
+
+    async def read_owned(self, owner: UUID, execution_id: UUID) -> Claimed | None:
+        """Return an execution that is running under this owner (a push whose call was lost), without raising the epoch."""
+        ...
+
+    async def claimable_dedicated(self, limit: int) -> list[UUID]:
+        """Return executions that want an actor of their own and may be claimed."""
+        ...
+
+    async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
+        """Give back an execution that the owner has not begun: it is queued again."""
+        ...
+
+    async def history(self, execution_id: UUID) -> History:
+        """Return what recovery needs."""
+        ...
+
+    async def flush(self, batch: Sequence[Flush]) -> list[Verdict]:
+        """Write each part or refuse it as a whole, all in one transaction; a repeated flush that was committed before is committed."""
+        ...
+
+    async def signal(self, workspace_id: UUID, execution_id: UUID, signal_id: UUID, kind: SignalKind, body: bytes) -> ExecutionView:
+        """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` when it is terminal."""
+        ...
+
+    async def unread_signals(self, execution_ids: Sequence[UUID]) -> list[Signal]:
+        """Return the unread signals of these executions, oldest first."""
+        ...
+
+    async def get(self, workspace_id: UUID, execution_id: UUID) -> ExecutionView:
+        """Return an execution. Raises `NotFound`."""
+        ...
+
+    async def nodes(self, workspace_id: UUID, execution_id: UUID) -> list[NodeRow]:
+        """Return its node executions in order of completion. Raises `NotFound`."""
+        ...
+
+    async def events(self, workspace_id: UUID, execution_id: UUID, after_seq: int, limit: int) -> list[EventRow]:
+        """Return up to `limit` events numbered above `after_seq`. Raises `NotFound`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseHolder:
+    """An execution-actor process as its lease describes it. `dedicated_to` names the one execution it is for."""
+
+    id: UUID
+    cluster_id: str
+    actor_id: str
+    actor_name: str
+    host: str
+    pid: int
+    slots: int
+    dedicated_to: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """What a renewal reads back: all that this owner owns, as (execution, epoch, age in ms since it was accepted or claimed)."""
+
+    owned: Sequence[tuple[UUID, int, int]]
+    signals: Sequence[Signal] = field(default_factory=tuple)
+
+
+class Leases(Protocol):
+    """One lease per actor process, on the database's clock. Synchronous: its callers are threads of their own."""
+
+    def register(self, holder: LeaseHolder, ttl_ms: int) -> None:
+        """Begin a lease."""
+        ...
+
+    def renew(self, lease_id: UUID, ttl_ms: int) -> Renewal | None:
+        """Prolong the lease and read back what it owns; None when the lease is over."""
+        ...
+
+    def drain(self, lease_id: UUID) -> None:
+        """Take no new executions from now on: neither pushed nor claimed."""
+        ...
+
+    def end(self, lease_id: UUID, reason: LeaseEnd) -> bool:
+        """End the lease at once; whether it was live."""
+        ...
+
+    def end_cluster(self, cluster_id: str) -> int:
+        """End every lease of a cluster, whose actors are known to be gone; how many there were."""
+        ...
+
+    def reap(self, ttl_ms: int) -> list[UUID]:
+        """End the leases that have expired, unless the database itself started less than one TTL ago."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
