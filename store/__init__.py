@@ -1,1 +1,1 @@
-"""What survives: the PostgreSQL tables, their migrations and repositories, the group-commit writer, the embedded server."""
+"""What survives: PostgreSQL tables, migrations and repositories, the group-commit writer, the embedded server."""

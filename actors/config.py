@@ -1,0 +1,40 @@
+"""What actors are told when they are made: plain frozen values, since a Ray worker does not have its driver's environment."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits:
+    """Limits of one execution on its actor."""
+
+    output_bytes_max: int = 4 * 1024 * 1024
+    """The JSON of one node's outputs, and of the execution's output."""
+    crashes_max: int = 5
+    """Owners that an execution may bring down while it is alone on them."""
+    unflushed_events_max: int = 1_000
+    unflushed_bytes_max: int = 8 * 1024 * 1024
+    linger_ms: int = 25
+    """How long results of pure nodes may wait for company before they are flushed, when nothing visible waits for them."""
+    inline_items_max: int = 1_000
+    inline_bytes_max: int = 256 * 1024
+    task_losses_max: int = 3
+    """How often the work of a pure node is begun again because the process that did it died."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolConfig:
+    """All that the supervisor and its execution actors need to know."""
+
+    dsn: str
+    cluster_id: str
+    size: int
+    slots: int = 32
+    executions_max: int = 20_000
+    """Executions after which an actor is replaced by a fresh one."""
+    lease_ttl_ms: int = 6_000
+    renew_ms: int = 2_000
+    poll_ms: int = 500
+    orphan_grace_ms: int = 1_500
+    """How long a busy actor leaves orphans to idle ones."""
+    namespace: str = "rayloom"
+    limits: EngineLimits = field(default_factory=EngineLimits)

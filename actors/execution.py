@@ -1,0 +1,338 @@
+"""One execution on its actor: take an event, step the machine, perform the commands, write. No Ray, no SQL.
+
+The loop owns its execution for as long as it runs. Pure nodes start at once, also on results that are not yet committed; what
+is visible outside waits until the flush that holds its cause has returned, and then until the lease allows it. Each flush holds
+events and results together, so a crash loses a tail of both or of neither, and what was lost was only ever pure.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import perf_counter
+from uuid import UUID
+
+import orjson
+
+from actors.config import EngineLimits
+from actors.dispatch import Dispatcher, Outcome
+from actors.journal import Journal
+from actors.results import Results, readable
+from workflow.commands import AbortNode, Command, FailNode, FinishExecution, SkipNode, StartNode
+from workflow.errors import BadInput, Bug, Fenced, NodeError
+from workflow.events import (
+    CancelRequested,
+    Event,
+    ExecutionFinished,
+    ExecutionResumed,
+    ExecutionStarted,
+    NodeCompleted,
+    NodeFailed,
+    NodeStarted,
+    from_body,
+)
+from workflow.machine import initial, outstanding, replay, step
+from workflow.plan import Plan, PlanNode
+from workflow.ports import Claimed, Ending, Flush, History, Signal, SignalKind, Verdict
+from workflow.spec import Effect, Items, NodeContext, Placement
+from workflow.states import ExecutionStatus, NodeStatus
+
+COMMANDS_AT_ONCE = 64
+"""After so many commands the loop lets others on its actor have a turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What executions share on their actor."""
+
+    flush: Callable[[Flush], Awaitable[Verdict]]
+    dispatcher: Dispatcher
+    may_act: Callable[[], Awaitable[None]]
+    """Returns when the lease allows something visible to start; raises `Fenced` when the lease is lost."""
+    committed: Callable[[UUID], None]
+    """Told after each commit, for those who follow the execution."""
+    now_ms: Callable[[], int]
+    limits: EngineLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How an execution ended, as it was committed."""
+
+    id: UUID
+    epoch: int
+    ending: Ending
+    started_ms: int
+    nodes_total: int
+    nodes_completed: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A node's attempt that has ended, for the loop to take up."""
+
+    command: StartNode
+    started_ms: int
+    duration_ms: float
+    outcome: Outcome | None
+    error: NodeError | None
+
+
+class ExecutionLoop:
+    """Drives one execution from where it stands to its end."""
+
+    def __init__(self, claimed: Claimed, plan: Plan, surroundings: Surroundings) -> None:
+        self.claimed = claimed
+        self.plan = plan
+        self._around = surroundings
+        self._state = initial(plan)
+        self._results = Results(plan, claimed.input)
+        self._todo: deque[Command] = deque()
+        self._arrived: deque[_Attempt | Signal] = deque()
+        self._wake = asyncio.Event()
+        self._journal = Journal(
+            claimed,
+            surroundings.flush,
+            surroundings.limits,
+            committed=lambda: surroundings.committed(claimed.id),
+            changed=self._wake.set,
+        )
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._finished: Finished | None = None
+        self._started_ms = 0
+        self._signals_seen: set[UUID] = set()
+        self.first_flush = self._journal.first_flush
+
+    @property
+    def ending(self) -> bool:
+        """Whether the end is decided and only has to be written."""
+        return self._finished is not None
+
+    def notify(self, signal: Signal) -> None:
+        """Hand over a signal; one that was handed over before is ignored."""
+        if signal.id not in self._signals_seen:
+            self._signals_seen.add(signal.id)
+            self._arrived.append(signal)
+            self._wake.set()
+
+    async def run(self, history: History | None = None, end: FinishExecution | None = None) -> Finished:
+        """Drive the execution to its end, or to `end` at once. Raises `Fenced` when another owner has it; then nothing more is written."""
+        try:
+            self._begin(history)
+            if end is not None:
+                self._todo.clear()
+                self._todo.append(end)
+            while True:
+                await self._perform_all()
+                if self._finished is not None:
+                    await self._journal.durable()
+                    return self._finished
+                await self._take_arrivals()
+        finally:
+            self._journal.close()
+            for task in self._tasks.values():
+                task.cancel()
+
+    def _begin(self, history: History | None) -> None:
+        now_ms = self._around.now_ms()
+        if history is not None and history.events:
+            events = [from_body(row.kind, row.at_ms, orjson.loads(row.body)) for row in history.events]
+            self._state = replay(self.plan, events)
+            self._started_ms = events[0].at_ms
+            self._journal.continue_after(len(events))
+            self._results.restore(history.nodes)
+            if self._state.epoch == self.claimed.epoch:  # this very owner had begun, and stumbled
+                self._todo.extend(outstanding(self._state))
+            else:
+                self._tell(ExecutionResumed(at_ms=now_ms, epoch=self.claimed.epoch))
+        else:
+            self._started_ms = now_ms
+            self._journal.begin(now_ms)
+            self._tell(ExecutionStarted(at_ms=now_ms, epoch=self.claimed.epoch))
+        for signal in history.signals if history is not None else ():
+            self.notify(signal)
+
+    def _tell(self, event: Event) -> None:
+        self._todo.extend(step(self._state, event))
+        self._journal.append(event)
+
+    async def _perform_all(self) -> None:
+        performed = 0
+        while self._todo:
+            command = self._todo.popleft()
+            match command:
+                case StartNode():
+                    await self._start(command)
+                case AbortNode():
+                    self._abort(command)
+                case SkipNode():
+                    self._journal.node(self._results.skipped(command.node))
+                case FailNode():
+                    self._failed(command.node, command.attempt, NodeError(command.message, command.code), 0, None)
+                case FinishExecution():
+                    self._finish(command)
+            performed += 1
+            if performed % COMMANDS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if self._journal.full:
+                await self._journal.durable()
+
+    async def _start(self, command: StartNode) -> None:
+        state = self._state.nodes[command.node]
+        if self._state.stop is not None or state.status is not NodeStatus.RUNNING or state.attempt != command.attempt:
+            return
+        node = self.plan.nodes[command.node]
+        items, bytes_in = self._results.inputs(node)
+        where = self._around.dispatcher.placement(node, len(items), bytes_in)
+        inline = node.effect is Effect.PURE and where is Placement.ACTOR
+        if inline and not node.type.spec.yields:
+            self._settle(await self._attempt(command, node, items, where))
+            return
+        cause = self._journal.seq
+        if not inline:
+            self._tell(NodeStarted(at_ms=self._around.now_ms(), node_id=node.id, run_index=command.run_index, attempt=command.attempt))
+            self._journal.node(self._results.started(command.node, command.attempt, self._around.now_ms()))
+        if node.effect is Effect.AT_MOST_ONCE:
+            cause = self._journal.seq
+        work = self._work(command, node, items, where, cause)
+        self._tasks[command.node] = asyncio.create_task(work)
+
+    async def _work(self, command: StartNode, node: PlanNode, items: Items, where: Placement, cause: int) -> None:
+        try:
+            if node.effect is not Effect.PURE:
+                await self._journal.durable(cause)
+                await self._around.may_act()
+            self._arrived.append(await self._attempt(command, node, items, where))
+        except Fenced:
+            self._journal.fence()
+        except Exception as error:  # the loop must hear of everything, or it would wait for ever
+            failure = NodeError(f"{type(error).__name__}: {error}", "engine_error")
+            self._arrived.append(_Attempt(command, self._around.now_ms(), 0, None, failure))
+        self._wake.set()
+
+    async def _attempt(self, command: StartNode, node: PlanNode, items: Items, where: Placement) -> _Attempt:
+        context = NodeContext(
+            execution_id=self.claimed.id,
+            workflow_id=self.claimed.workflow_id,
+            workflow_name=self.claimed.workflow_name,
+            node_id=node.id,
+            run_index=command.run_index,
+            attempt=command.attempt,
+            timeout_ms=node.timeout_ms,
+            sandbox=self._around.dispatcher.sandbox,
+        )
+        started_ms, begun = self._around.now_ms(), perf_counter()
+        outcome, error = None, None
+        try:
+            outcome = await self._around.dispatcher.run(node, context, items, where)
+        except NodeError as failure:
+            error = failure
+            error.fields.setdefault("logs", "".join(context.logs))
+        return _Attempt(command, started_ms, (perf_counter() - begun) * 1000, outcome, error)
+
+    async def _take_arrivals(self) -> None:
+        while not self._arrived:
+            self._journal.raise_if_fenced()
+            self._journal.flush_soon()
+            self._wake.clear()
+            await self._wake.wait()
+        self._journal.raise_if_fenced()
+        self._take_signals()
+        while self._arrived:
+            arrival = self._arrived.popleft()
+            if isinstance(arrival, _Attempt) and self._finished is None:
+                self._tasks.pop(arrival.command.node, None)
+                self._settle(arrival)
+
+    def _take_signals(self) -> None:
+        signals = [a for a in self._arrived if isinstance(a, Signal)]
+        self._arrived = deque(a for a in self._arrived if not isinstance(a, Signal))
+        for signal in signals:
+            if signal.kind is SignalKind.CANCEL and not self._state.status.terminal:
+                by = orjson.loads(signal.body).get("by", "") if signal.body else ""
+                if self._state.stop is None:
+                    self._tell(CancelRequested(at_ms=self._around.now_ms(), by=by))
+            self._journal.read_signal(signal.id)
+
+    def _settle(self, attempt: _Attempt) -> None:
+        """Take up an attempt that has ended: check what it gave, record it, tell the machine."""
+        command = attempt.command
+        state = self._state.nodes[command.node]
+        if self._state.stop is not None or state.attempt != command.attempt or state.status is not NodeStatus.RUNNING:
+            return
+        error, outcome = attempt.error, attempt.outcome
+        if outcome is not None:
+            try:
+                counts, data = self._results.accept(command.node, outcome.outputs, self._around.limits.output_bytes_max)
+            except (BadInput, NodeError) as refused:
+                logs = {**refused.fields, "logs": outcome.logs}
+                error = NodeError(refused.message, refused.code, logs)
+            else:
+                now_ms = self._around.now_ms()
+                times_ms = (attempt.started_ms, now_ms)
+                row = self._results.completed(command.node, command.attempt, outcome, data, times_ms, attempt.duration_ms)
+                self._journal.node(row, self._results.completed_count)
+                self._tell(
+                    NodeCompleted(
+                        at_ms=now_ms,
+                        node_id=self.plan.nodes[command.node].id,
+                        run_index=command.run_index,
+                        attempt=command.attempt,
+                        handles=counts,
+                        duration_ms=round(attempt.duration_ms, 3),
+                    )
+                )
+                return
+        if error is None:
+            raise Bug("an attempt ends with an outcome or an error")
+        self._failed(command.node, command.attempt, error, attempt.duration_ms, attempt.started_ms)
+
+    def _failed(self, node: int, attempt: int, error: NodeError, duration_ms: float, started_ms: int | None) -> None:
+        now_ms = self._around.now_ms()
+        self._journal.node(self._results.failed(node, attempt, error, (started_ms or now_ms, now_ms), duration_ms))
+        self._tell(
+            NodeFailed(
+                at_ms=now_ms,
+                node_id=self.plan.nodes[node].id,
+                run_index=self._state.nodes[node].run_index,
+                attempt=attempt,
+                code=error.code,
+                message=readable(error.message),
+                duration_ms=round(duration_ms, 3),
+            )
+        )
+
+    def _abort(self, command: AbortNode) -> None:
+        task = self._tasks.pop(command.node, None)
+        if task is not None:
+            task.cancel()
+        now_ms = self._around.now_ms()
+        self._journal.node(self._results.cancelled(command.node, command.attempt, now_ms))
+
+    def _finish(self, command: FinishExecution) -> None:
+        now_ms = self._around.now_ms()
+        status, code, message = command.status, command.code, readable(command.message)
+        output: bytes | None = None
+        node_id = self.plan.nodes[command.node].id if command.node is not None else ""
+        if status is ExecutionStatus.COMPLETED:
+            try:
+                output = self._results.output(self._around.limits.output_bytes_max)
+            except NodeError as error:
+                status, code, message = ExecutionStatus.FAILED, error.code, error.message
+        for index in sorted(self._state.running):
+            self._abort(AbortNode(index, 0, self._state.nodes[index].attempt))
+        self._tell(ExecutionFinished(at_ms=now_ms, status=status, code=code, message=message, node_id=node_id))
+        ending = Ending(
+            status=status, at_ms=now_ms, output=output, error_code=code, error_message=message, error_node_id=node_id
+        )
+        self._journal.end(ending)
+        self._finished = Finished(
+            id=self.claimed.id,
+            epoch=self.claimed.epoch,
+            ending=ending,
+            started_ms=self._started_ms,
+            nodes_total=len(self.plan.nodes),
+            nodes_completed=self._results.completed_count,
+            last_seq=self._journal.seq,
+        )

@@ -1,0 +1,147 @@
+"""What an execution has done but not yet written, and its flushes: one at a time, events and results together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from uuid import UUID
+
+import orjson
+
+from actors.config import EngineLimits
+from workflow.errors import Fenced
+from workflow.events import Event, to_body
+from workflow.ports import Claimed, Ending, EventRow, Flush, NodeRow, Verdict
+
+
+class Journal:
+    """Collects events and results of one execution and flushes them: at once when something visible waits, else soon."""
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        flush: Callable[[Flush], Awaitable[Verdict]],
+        limits: EngineLimits,
+        committed: Callable[[], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._claimed = claimed
+        self._flush = flush
+        self._limits = limits
+        self._committed_hook = committed
+        self._changed = changed
+        self.seq = 0
+        self._committed = 0
+        self._events: list[EventRow] = []
+        self._nodes: dict[tuple[str, int], NodeRow] = {}
+        self._signals: list[UUID] = []
+        self._ending: Ending | None = None
+        self._started_ms: int | None = None
+        self._nodes_completed = 0
+        self._bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._fenced = False
+        self.first_flush = asyncio.Event()
+
+    def begin(self, at_ms: int) -> None:
+        """Write the start with the first flush."""
+        self._started_ms = at_ms
+
+    def continue_after(self, last_seq: int) -> None:
+        """Go on numbering after what former owners have written."""
+        self.seq = self._committed = last_seq
+
+    def append(self, event: Event) -> None:
+        """Number an event and keep it for the next flush."""
+        self.seq += 1
+        node_id: str = getattr(event, "node_id", "")
+        row = EventRow(seq=self.seq, kind=event.kind, at_ms=event.at_ms, body=orjson.dumps(to_body(event)), node_id=node_id)
+        self._events.append(row)
+
+    def node(self, row: NodeRow, completed: int = 0) -> None:
+        """Keep a node's row for the next flush; it replaces an earlier one of the same run. `completed` is the count so far."""
+        self._nodes[row.node_id, row.run_index] = row
+        self._bytes += len(row.output or b"")
+        self._nodes_completed = max(self._nodes_completed, completed)
+
+    def read_signal(self, signal_id: UUID) -> None:
+        """Mark a signal read with the next flush."""
+        self._signals.append(signal_id)
+
+    def end(self, ending: Ending) -> None:
+        """Write the terminal status with the next flush."""
+        self._ending = ending
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is unflushed that the loop must wait."""
+        return len(self._events) > self._limits.unflushed_events_max or self._bytes > self._limits.unflushed_bytes_max
+
+    def fence(self) -> None:
+        """Stop writing: the execution belongs to another owner."""
+        self._fenced = True
+        self._changed()
+
+    def raise_if_fenced(self) -> None:
+        """Raise `Fenced` when the execution belongs to another owner."""
+        if self._fenced:
+            raise Fenced("another owner has this execution", fields={"execution_id": str(self._claimed.id)})
+
+    def flush_soon(self) -> None:
+        """Let what is kept be written within the linger time."""
+        if self._events and self._task is None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._limits.linger_ms / 1000, self._flush_now)
+
+    async def durable(self, seq: int | None = None) -> None:
+        """Return when the event `seq` (by default the last one) is committed. Raises `Fenced`."""
+        target = self.seq if seq is None else seq
+        while self._committed < target:
+            self.raise_if_fenced()
+            self._flush_now()
+            if self._task is not None:
+                await asyncio.shield(self._task)
+        self.raise_if_fenced()
+
+    def close(self) -> None:
+        """Write nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _flush_now(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is None and self._events and not self._fenced:
+            # An empty context: the flush must outlive whatever request or call this execution was begun by.
+            self._task = asyncio.get_running_loop().create_task(self._flush_once(), context=Context())
+
+    async def _flush_once(self) -> None:
+        part = Flush(
+            execution_id=self._claimed.id,
+            epoch=self._claimed.epoch,
+            last_seq=self._committed,
+            events=self._events,
+            nodes=tuple(self._nodes.values()),
+            ending=self._ending,
+            signals_read=self._signals,
+            nodes_completed=self._nodes_completed,
+            started_ms=self._started_ms,
+        )
+        seq = self.seq
+        self._events, self._nodes, self._signals, self._bytes = [], {}, [], 0
+        self._ending, self._started_ms = None, None
+        try:
+            verdict = await self._flush(part)
+        except BaseException:
+            self._fenced = True
+            raise
+        finally:
+            self._task = None
+            self._changed()
+        if verdict is Verdict.FENCED:
+            self._fenced = True
+            return
+        self._committed = seq
+        self.first_flush.set()
+        self._committed_hook()

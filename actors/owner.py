@@ -1,0 +1,341 @@
+"""What one actor process owns: takes executions up, drives them, hands them signals, gives up what it has lost. No Ray, no SQL.
+
+An execution comes here in one of three ways: pushed by the API with a call, claimed from the queue or from a lost owner, or
+found by a renewal that read back a row of ours that nobody called us about. All three end in `take`, which is idempotent per
+(execution, epoch), also against calls that arrive after the execution has ended.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from dataclasses import dataclass, field
+from functools import lru_cache
+from time import monotonic
+from uuid import UUID
+
+import orjson
+import structlog
+
+from actors.config import EngineLimits
+from actors.execution import ExecutionLoop, Finished, Surroundings
+from actors.lease import LeaseKeeper, LeaseReport
+from actors.suspects import SuspectLane
+from workflow.commands import FinishExecution
+from workflow.document import parse_document
+from workflow.errors import Fenced, RayloomError, StoreUnavailable
+from workflow.plan import Plan, make_plan
+from workflow.ports import Claimed, Executions, Isolation, Signal
+from workflow.spec import Catalog
+from workflow.states import ExecutionStatus
+
+FINISHED_REMEMBERED_MAX = 20_000
+PLANS_KEPT_MAX = 256
+TICK_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerConfig:
+    """How many executions at once, and how the queue is looked at."""
+
+    slots: int
+    poll_ms: int
+    orphan_grace_ms: int
+    dedicated_to: UUID | None = None
+
+
+@dataclass(slots=True)
+class _Active:
+    claimed: Claimed
+    taken_at: float
+    plan: Plan
+    broken: str
+    loop: ExecutionLoop
+    task: "asyncio.Task[Finished | None] | None" = None
+    shared: bool = False
+
+
+@dataclass(slots=True)
+class OwnerCounts:
+    """What this process has done so far."""
+
+    taken: int = 0
+    finished: int = 0
+    dropped: int = 0
+    claimed: int = 0
+    taken_up: int = 0
+    lag_ms: float = field(default=0.0)
+
+
+class Owner:
+    """Owns the executions of one actor process."""
+
+    def __init__(
+        self,
+        config: OwnerConfig,
+        executions: Executions,
+        catalog: Catalog,
+        surroundings: Surroundings,
+        lease: Callable[[], LeaseKeeper],
+    ) -> None:
+        self._config = config
+        self._executions = executions
+        self._around = surroundings
+        self._lease = lease
+        self._plan = lru_cache(PLANS_KEPT_MAX)(lambda definition: _make_plan(definition, catalog))
+        self._active: dict[UUID, _Active] = {}
+        self._finished: OrderedDict[tuple[UUID, int], None] = OrderedDict()
+        self._lane = SuspectLane(self._executions)
+        self._hungry = asyncio.Event()
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._background: set[asyncio.Task[None]] = set()
+        self.counts = OwnerCounts()
+        self._log = structlog.get_logger("rayloom.owner")
+
+    @property
+    def active(self) -> int:
+        """How many executions are under way here."""
+        return len(self._active)
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process takes no new executions."""
+        return self._draining
+
+    def start(self) -> None:
+        """Begin to look at the queue and to tick."""
+        for work in (self._claim_for_ever(), self._tick_for_ever()):
+            self._spawn(work)
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        self._hungry.set()
+
+    async def run(self, claimed: Claimed) -> tuple[Finished | None, bool]:
+        """Take up a pushed execution and wait for its end; None when this process cannot tell how it ended.
+
+        The second value says whether it shared its actor. Cancelling this call does not cancel the execution.
+        """
+        key = (claimed.id, claimed.epoch)
+        if key in self._finished:
+            return None, False
+        if claimed.isolation is Isolation.POOLED and self.active >= 2 * self._config.slots and claimed.id not in self._active:
+            await self._executions.release(self._lease().id, claimed.id, claimed.epoch)
+            return None, False
+        active = self.take(claimed)
+        if active is None or active.task is None:
+            return None, False
+        return await asyncio.shield(active.task), active.shared
+
+    def take(self, claimed: Claimed) -> _Active | None:
+        """Begin to drive an execution, unless it is under way or has ended here under this epoch."""
+        present = self._active.get(claimed.id)
+        if present is not None and present.claimed.epoch >= claimed.epoch:
+            return present
+        if (claimed.id, claimed.epoch) in self._finished:
+            return None
+        if present is not None:
+            self._drop(claimed.id)
+        plan, broken = self._plan_of(claimed)
+        loop = ExecutionLoop(claimed, plan, self._around)
+        active = _Active(claimed, monotonic(), plan, broken, loop, shared=bool(self._active))
+        for other in self._active.values():
+            other.shared = True
+        self._active[claimed.id] = active
+        self._idle.clear()
+        self.counts.taken += 1
+        # An empty context: with Ray's default proxy a client that goes away would cancel everything that its call began.
+        active.task = asyncio.get_running_loop().create_task(self._drive(active), context=Context())
+        return active
+
+    async def drain(self) -> None:
+        """Take nothing new and return when nothing is under way."""
+        self._draining = True
+        await asyncio.to_thread(self._lease().drain)
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Drop everything and stop."""
+        self._draining = True
+        for execution_id in list(self._active):
+            self._drop(execution_id)
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def deliver(self, execution_ids: list[UUID]) -> None:
+        """Somebody left signals for these executions: read them and hand them over."""
+        mine = [i for i in execution_ids if i in self._active]
+        if mine:
+            self._hand_over(await self._executions.unread_signals(mine))
+
+    def on_lease_report(self, report: LeaseReport) -> None:
+        """Hold what the renewal read back against what is under way: take up what nobody told us of, drop what is lost."""
+        if report.lost:
+            for execution_id in list(self._active):
+                self._drop(execution_id)
+            self.wake()
+            return
+        owned = {execution_id: (epoch, age_ms) for execution_id, epoch, age_ms in report.renewal.owned}
+        for execution_id, active in list(self._active.items()):
+            if active.taken_at < report.asked_at and execution_id not in owned and not active.loop.ending:
+                self._drop(execution_id)
+        for execution_id, (epoch, age_ms) in owned.items():
+            known = execution_id in self._active or (execution_id, epoch) in self._finished
+            if not known and age_ms > 1_000:
+                self._spawn(self._take_up(report.lease_id, execution_id))
+        self._hand_over(list(report.renewal.signals))
+
+    def _hand_over(self, signals: list[Signal]) -> None:
+        for signal in signals:
+            active = self._active.get(signal.execution_id)
+            if active is not None:
+                active.loop.notify(signal)
+
+    async def _take_up(self, lease_id: UUID, execution_id: UUID) -> None:
+        claimed = await self._executions.read_owned(lease_id, execution_id)
+        if claimed is not None and self.take(claimed) is not None:
+            self.counts.taken_up += 1
+
+    def _drop(self, execution_id: UUID) -> None:
+        active = self._active.pop(execution_id, None)
+        if active is not None and active.task is not None:
+            self.counts.dropped += 1
+            active.task.cancel()
+            self._log.warning("execution.dropped", execution_id=str(execution_id), epoch=active.claimed.epoch)
+        self._note_idle()
+
+    async def _drive(self, active: _Active) -> Finished | None:
+        claimed = active.claimed
+        try:
+            finished = await self._drive_to_end(active)
+        except Fenced:
+            self.counts.dropped += 1
+            return None
+        except asyncio.CancelledError:
+            return None
+        except Exception:
+            self._log.exception("execution.engine_error", execution_id=str(claimed.id))
+            return None
+        else:
+            self.counts.finished += 1
+            self._remember(claimed.id, claimed.epoch)
+            return finished
+        finally:
+            if self._active.get(claimed.id) is active:
+                del self._active[claimed.id]
+            self._note_idle()
+            if len(self._active) == self._config.slots * 3 // 4:
+                self.wake()  # room for a batch: claiming for each single free slot would cost a statement each
+
+    async def _drive_to_end(self, active: _Active) -> Finished:
+        claimed = active.claimed
+        history = await self._executions.history(claimed.id) if claimed.last_seq else None
+        if active.broken:
+            return await self._fail(active, "definition_unusable", active.broken)
+        if claimed.crashes >= self._around.limits.crashes_max:
+            message = f"it brought down its actor {claimed.crashes} times while nothing else ran there"
+            return await self._fail(active, "poisoned", message)
+
+        async def begin() -> Finished:
+            return await self._guarded(active, active.loop.run(history))
+
+        if claimed.recovered:
+            return await self._lane.after_turn(claimed, active.loop.first_flush, begin)
+        return await self._lane.beside(begin)
+
+    async def _guarded(self, active: _Active, work: Awaitable[Finished]) -> Finished:
+        """Our own mistakes must not leave an execution running for ever: it fails, with what went wrong."""
+        try:
+            return await work
+        except (Fenced, StoreUnavailable, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            self._log.exception("execution.engine_error", execution_id=str(active.claimed.id))
+            return await self._fail(active, "engine_error", f"{type(error).__name__}: {error}")
+
+    async def _fail(self, active: _Active, code: str, message: str) -> Finished:
+        history = await self._executions.history(active.claimed.id)
+        active.loop = ExecutionLoop(active.claimed, active.plan, self._around)
+        return await active.loop.run(history, FinishExecution(ExecutionStatus.FAILED, code, message))
+
+    def _plan_of(self, claimed: Claimed) -> tuple[Plan, str]:
+        try:
+            return self._plan(claimed.definition), ""
+        except (RayloomError, KeyError) as error:
+            return _broken_plan(), f"the stored definition cannot be run: {error}"
+
+    def _remember(self, execution_id: UUID, epoch: int) -> None:
+        self._finished[execution_id, epoch] = None
+        if len(self._finished) > FINISHED_REMEMBERED_MAX:
+            self._finished.popitem(last=False)
+
+    def _note_idle(self) -> None:
+        if not self._active:
+            self._idle.set()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def quietly() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except StoreUnavailable as error:
+                self._log.warning("owner.store_unavailable", error=error.message)
+
+        task = asyncio.get_running_loop().create_task(quietly(), context=Context())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _claim_for_ever(self) -> None:
+        while not self._draining:
+            try:
+                full = await self._claim_some()
+            except StoreUnavailable as error:
+                self._log.warning("claim.store_unavailable", error=error.message)
+                full = False
+            if full:
+                continue
+            self._hungry.clear()
+            try:
+                async with asyncio.timeout(self._config.poll_ms / 1000):
+                    await self._hungry.wait()
+            except TimeoutError:
+                pass
+
+    async def _claim_some(self) -> bool:
+        """Claim what there are slots for; whether there may be more, and room for it."""
+        lease_id = self._lease().id
+        if self._config.dedicated_to is not None:
+            if not self._active and not self.counts.taken:
+                claimed = await self._executions.claim_one(lease_id, self._config.dedicated_to)
+                if claimed is not None:
+                    self.take(claimed)
+            return False
+        free = self._config.slots - self.active
+        if free <= 0:
+            return False
+        grace_ms = self._config.orphan_grace_ms if self.active else 0
+        batch = await self._executions.claim(lease_id, free, grace_ms)
+        for claimed in batch:
+            self.take(claimed)
+        self.counts.claimed += len(batch)
+        await self.deliver([claimed.id for claimed in batch])
+        return len(batch) == free and self.active < self._config.slots
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            before = monotonic()
+            await asyncio.sleep(TICK_S)
+            self.counts.lag_ms = max(0.0, (monotonic() - before - TICK_S) * 1000)
+            self._lease().tick()
+
+
+def _make_plan(definition: bytes, catalog: Catalog) -> Plan:
+    return make_plan(parse_document(orjson.loads(definition)), catalog)
+
+
+def _broken_plan() -> Plan:
+    return Plan(name="", nodes=(), isolation=Isolation.POOLED, by_id={})

@@ -1,0 +1,99 @@
+"""From settings and home to what the pool, the Serve application and the driver are given: the one place where names meet.
+
+Actors and replicas read no settings: what they need travels as plain data, made here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cluster.home import Home
+from cluster.ports import Ports
+from configs.settings import Settings
+
+NAMESPACE = "rayloom"
+APPLICATION = "rayloom"
+BUILDER = "serve_app.deployment:build"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverPlan:
+    """All that a driver does: JSON on its standard input."""
+
+    address: str
+    namespace: str
+    pool: dict[str, Any]
+    application: dict[str, Any]
+    builder: str
+    host: str
+    port: int
+    base_url: str
+    report_file: str
+    joined: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as JSON."""
+        return asdict(self)
+
+
+def base_url(settings: Settings, ports: Ports) -> str:
+    """Return the address under which a client on this host reaches the API."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - an address to translate, not to listen on
+    return f"http://{everywhere.get(settings.serve.host, settings.serve.host)}:{ports.api}"
+
+
+def dashboard_url(settings: Settings, ports: Ports) -> str:
+    """Return the address of our Ray dashboard, or nothing when the cluster is somebody else's."""
+    return "" if settings.ray.address else f"http://127.0.0.1:{ports.dashboard}"
+
+
+def pool_arguments(settings: Settings, dsn: str, cluster_id: str) -> dict[str, Any]:
+    """Return the fields of `actors.config.PoolConfig`."""
+    pool = settings.pool
+    return {
+        "dsn": dsn,
+        "cluster_id": cluster_id,
+        "size": pool.actors,
+        "slots": pool.slots,
+        "executions_max": pool.executions_max,
+        "lease_ttl_ms": pool.lease_ttl_ms,
+        "renew_ms": pool.renew_ms,
+        "poll_ms": pool.poll_ms,
+        "crashes_max": settings.limits.crashes_max,
+        "output_bytes_max": settings.limits.output_bytes_max,
+    }
+
+
+def application_arguments(settings: Settings, dsn: str, cluster_id: str, url: str) -> dict[str, Any]:
+    """Return the argument of `serve_app.deployment:build`."""
+    return {
+        "dsn": dsn,
+        "cluster_id": cluster_id,
+        "namespace": NAMESPACE,
+        "base_url": url,
+        "replicas": settings.serve.replicas,
+        "slots": settings.pool.slots,
+        "limits": settings.limits.model_dump(),
+    }
+
+
+def driver_plan(settings: Settings, home: Home, ports: Ports, dsn: str, address: str) -> DriverPlan:
+    """Return what the driver shall do on the cluster at `address`."""
+    url = base_url(settings, ports)
+    return DriverPlan(
+        address=address,
+        namespace=NAMESPACE,
+        pool=pool_arguments(settings, dsn, home.instance),
+        application=application_arguments(settings, dsn, home.instance, url),
+        builder=BUILDER,
+        host=settings.serve.host,
+        port=ports.api,
+        base_url=url,
+        report_file=str(home.driver_file),
+        joined=settings.ray.address is not None,
+    )
+
+
+def read_plan(document: Mapping[str, Any]) -> DriverPlan:
+    """Return the plan that was written by `DriverPlan.as_json`."""
+    return DriverPlan(**document)

@@ -1,0 +1,206 @@
+"""What may differ between deployments, read once by the keeper and the command line: the only reader of the environment.
+
+Values given to `load` win over the environment, it wins over the YAML file named by RAYLOOM_CONFIG, and that over
+`default.yaml`, which holds every default. An unknown name is an error, because a misspelt setting would be silently lost.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    YamlConfigSettingsSource,
+)
+from yaml import YAMLError
+
+DEFAULTS_FILE = Path(__file__).with_name("default.yaml")
+
+Positive = Annotated[int, Field(gt=0)]
+ListenPort = Annotated[int, Field(ge=0, le=65535)]
+
+# Ray gives these to its worker processes (`ray start --min-worker-port --max-worker-port`): our own must stay outside.
+RAY_WORKER_PORTS = range(10002, 20000)
+
+
+_NOT_SETTINGS = ("config", "instance")  # RAYLOOM_INSTANCE marks the processes of an instance
+
+
+class InvalidSettings(ValueError):  # noqa: N818 - named like the errors it becomes
+    """A setting is unknown or has a value that does not fit; the message names it."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSettings(_Section):
+    """Where the truth is kept."""
+
+    url: str | None
+    port: ListenPort
+
+    @field_validator("url")
+    @classmethod
+    def _is_postgres(cls, url: str | None) -> str | None:
+        if url and not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://")
+        return url or None
+
+
+class RaySettings(_Section):
+    """The Ray cluster to join, or the head to start."""
+
+    address: str | None
+    num_cpus: Positive | None
+    object_store_mb: Annotated[int, Field(ge=80)] | None
+    dashboard_port: ListenPort
+
+    @field_validator("address")
+    @classmethod
+    def _empty_is_none(cls, address: str | None) -> str | None:
+        return address or None
+
+
+class PoolSettings(_Section):
+    """The execution actors of a host and their leases."""
+
+    size: Positive | None
+    slots: Positive
+    executions_max: Positive
+    lease_ttl_ms: Positive
+    renew_ms: Positive
+    poll_ms: Positive
+
+    @model_validator(mode="after")
+    def _renews_in_time(self) -> "PoolSettings":
+        if self.renew_ms * 2 > self.lease_ttl_ms:
+            raise ValueError("renew_ms must be at most half of lease_ttl_ms, or one slow renewal loses the lease")
+        return self
+
+    @property
+    def actors(self) -> int:
+        """How many execution actors this host holds."""
+        return self.size or len(os.sched_getaffinity(0))
+
+
+class ServeSettings(_Section):
+    """The HTTP side."""
+
+    host: str
+    port: ListenPort
+    replicas: Positive
+    proxy: Literal["haproxy", "ray"]
+
+
+class LimitSettings(_Section):
+    """The largest of everything that comes in."""
+
+    body_bytes_max: Positive
+    input_bytes_max: Positive
+    output_bytes_max: Positive
+    json_depth_max: Positive
+    nodes_max: Positive
+    crashes_max: Positive
+    wait_s_max: Positive
+
+
+class Settings(BaseSettings):
+    """All settings of one instance. Make it with `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RAYLOOM_", env_nested_delimiter="__", env_parse_none_str="null", extra="forbid", frozen=True
+    )
+
+    home: Path
+    database: DatabaseSettings
+    ray: RaySettings
+    pool: PoolSettings
+    serve: ServeSettings
+    limits: LimitSettings
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().resolve()
+
+    @model_validator(mode="after")
+    def _ports_are_not_rays(self) -> "Settings":
+        for name, port in _listen_ports(self):
+            if port in RAY_WORKER_PORTS:
+                first, last = RAY_WORKER_PORTS[0], RAY_WORKER_PORTS[-1]
+                raise ValueError(f"{name} is {port}, but Ray's workers use {first}-{last}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic passes it by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic passes it by name
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the sources in our order."""
+        files: list[PydanticBaseSettingsSource] = []
+        if chosen := os.environ.get("RAYLOOM_CONFIG"):
+            files.append(YamlConfigSettingsSource(settings_cls, yaml_file=Path(chosen).expanduser()))
+        files.append(YamlConfigSettingsSource(settings_cls, yaml_file=DEFAULTS_FILE))
+        return init_settings, env_settings, _FamiliarNames(settings_cls), *files
+
+
+class _FamiliarNames(PydanticBaseSettingsSource):
+    """The two variables that the world around us already sets."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the interface
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if url := os.environ.get("DATABASE_URL"):
+            found["database"] = {"url": url}
+        if address := os.environ.get("RAY_ADDRESS"):
+            found["ray"] = {"address": address}
+        return found
+
+
+def _listen_ports(settings: Settings) -> Iterator[tuple[str, int]]:
+    yield "database.port", settings.database.port
+    yield "ray.dashboard_port", settings.ray.dashboard_port
+    yield "serve.port", settings.serve.port
+
+
+def load(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings. Raises `InvalidSettings`."""
+    chosen = os.environ.get("RAYLOOM_CONFIG")
+    if chosen and not Path(chosen).expanduser().is_file():
+        raise InvalidSettings(f"RAYLOOM_CONFIG names {chosen}, which is not a file")
+    if unknown := _unknown_variables():
+        raise InvalidSettings(f"there is no such setting: {', '.join(unknown)}")
+    try:
+        return Settings(**dict(overrides or {}))
+    except ValidationError as error:
+        raise InvalidSettings("; ".join(_sentence(one) for one in error.errors())) from None
+    except (SettingsError, YAMLError, OSError) as error:
+        raise InvalidSettings(f"the settings cannot be read: {error}") from None
+
+
+def _unknown_variables() -> list[str]:
+    # pydantic reports what is misspelt inside a section, but never sees a misspelt section.
+    known = {*Settings.model_fields, *_NOT_SETTINGS}
+    ours = sorted(name for name in os.environ if name.startswith("RAYLOOM_"))
+    return [name for name in ours if name.removeprefix("RAYLOOM_").lower().split("__")[0] not in known]
+
+
+def _sentence(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    message = (
+        "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    )
+    return f"{where}: {message}" if where else message

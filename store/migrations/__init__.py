@@ -1,0 +1,1 @@
+"""The history of the tables. Embedded in the package, applied by `store.migrate` at start."""

@@ -1,0 +1,263 @@
+"""The tables as SQLAlchemy knows them; the migrations make them, a test holds the two against each other.
+
+What a run reads and writes (input, output, definitions, event bodies) is `json`, not `jsonb`: kept as it was given, with
+its key order and numbers, so that a recovered execution sees the same bytes as one that was never interrupted.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+metadata = MetaData()
+
+
+def _required(name: str, kind: TypeEngine[Any], default: str | None = None) -> Column[Any]:
+    return Column(name, kind, nullable=False, server_default=None if default is None else text(default))
+
+
+def _moment(name: str) -> Column[Any]:
+    return Column(name, DateTime(timezone=True))
+
+
+def _stamp(name: str) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _required("email", Text()),
+    _required("password_hash", Text()),
+    _required("first_name", Text(), "''"),
+    _required("last_name", Text(), "''"),
+    _required("status", Text(), "'active'"),
+    _required("email_verified", Boolean(), "false"),
+    _required("mfa_enabled", Boolean(), "false"),
+    Column("mfa_secret", Text),
+    _required("tier", Text(), "'free'"),
+    Column("compile_limit", Integer),
+    Column("execute_limit", Integer),
+    Column("stream_connections", Integer),
+    _required("credits_remaining", BigInteger(), "0"),
+    _required("credits_used_total", BigInteger(), "0"),
+    _stamp("created_at"),
+    _stamp("updated_at"),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("users.id"), nullable=False),
+    _required("name", Text()),
+    Column("slug", Text, nullable=False, unique=True),
+    _required("plan_id", Text(), "'free'"),
+    Column("stripe_customer_id", Text),
+    _required("settings", JSONB(), "'{}'"),
+    _stamp("created_at"),
+)
+
+workspace_members = Table(
+    "workspace_members",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("workspace_id", Uuid, ForeignKey("workspaces.id"), nullable=False),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
+    _required("role", Text()),
+    _stamp("joined_at"),
+    UniqueConstraint("workspace_id", "user_id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
+    Column("workspace_id", Uuid, ForeignKey("workspaces.id"), nullable=False),
+    _required("name", Text()),
+    _required("key_prefix", Text()),
+    Column("key_hash", LargeBinary, nullable=False, unique=True),
+    _required("scopes", ARRAY(Text()), "'{}'"),
+    _moment("last_used_at"),
+    _moment("expires_at"),
+    _stamp("created_at"),
+    _moment("revoked_at"),
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("workspace_id", Uuid, ForeignKey("workspaces.id"), nullable=False),
+    Column("created_by", Uuid, ForeignKey("users.id")),
+    _required("name", Text()),
+    _required("slug", Text()),
+    _required("description", Text(), "''"),
+    _required("status", Text(), "'draft'"),
+    _required("version", Integer()),
+    _required("nodes", JSON()),
+    _required("connections", JSON()),
+    _required("settings", JSON(), "'{}'"),
+    _required("viewport", JSON(), "'{}'"),
+    _required("input_schema", JSON(), "'{}'"),
+    _required("tags", ARRAY(Text()), "'{}'"),
+    _required("is_template", Boolean(), "false"),
+    _required("execution_count", BigInteger(), "0"),
+    _moment("last_executed_at"),
+    _stamp("created_at"),
+    _stamp("updated_at"),
+    UniqueConstraint("workspace_id", "slug"),
+)
+
+workflow_versions = Table(
+    "workflow_versions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("workflow_id", Uuid, ForeignKey("workflows.id"), nullable=False),
+    _required("version", Integer()),
+    _required("name", Text()),
+    _required("nodes", JSON()),
+    _required("connections", JSON()),
+    _required("settings", JSON(), "'{}'"),
+    _required("input_schema", JSON(), "'{}'"),
+    Column("created_by", Uuid, ForeignKey("users.id")),
+    _required("change_message", Text(), "''"),
+    _stamp("created_at"),
+    UniqueConstraint("workflow_id", "version"),
+)
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _required("workspace_id", Uuid()),
+    Column("workflow_id", Uuid),
+    Column("workflow_version", Integer),
+    Column("definition", JSON),
+    _required("status", Text()),
+    _required("trigger_type", Text()),
+    Column("trigger_data", JSON),
+    Column("triggered_by", Uuid),
+    _required("isolation", Text(), "'pooled'"),
+    _required("priority", SmallInteger(), "5"),
+    Column("owner", Uuid),
+    _required("epoch", BigInteger(), "0"),
+    _required("last_seq", BigInteger(), "0"),
+    _required("losses", Integer(), "0"),
+    _required("crashes", Integer(), "0"),
+    _required("alone", Boolean(), "false"),
+    _required("input_data", JSON()),
+    Column("output_data", JSON),
+    _required("error_code", Text(), "''"),
+    _required("error_message", Text(), "''"),
+    _required("error_node_id", Text(), "''"),
+    _stamp("queued_at"),
+    _moment("claimed_at"),
+    _moment("started_at"),
+    _moment("completed_at"),
+    _required("nodes_total", Integer(), "0"),
+    _required("nodes_completed", Integer(), "0"),
+    _required("retry_count", Integer(), "0"),
+    Column("parent_execution_id", Uuid),
+    _required("tokens_used", BigInteger(), "0"),
+    _required("credits_used", BigInteger(), "0"),
+    postgresql_partition_by="RANGE (id)",
+)
+
+node_executions = Table(
+    "node_executions",
+    metadata,
+    Column("execution_id", Uuid, primary_key=True),
+    Column("node_id", Text, primary_key=True),
+    Column("run_index", Integer, primary_key=True),
+    _required("written", BigInteger()),
+    _required("node_type", Text()),
+    _required("node_name", Text()),
+    _required("status", Text()),
+    _required("attempt", Integer()),
+    Column("output_data", JSON),
+    _required("error_code", Text(), "''"),
+    _required("error_message", Text(), "''"),
+    _moment("started_at"),
+    _moment("completed_at"),
+    Column("duration_ms", Double),
+    _required("logs", Text(), "''"),
+    _required("placement", Text(), "''"),
+    Column("pid", Integer),
+    _required("host", Text(), "''"),
+    postgresql_partition_by="RANGE (execution_id)",
+)
+
+stream_events = Table(
+    "stream_events",
+    metadata,
+    Column("execution_id", Uuid, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    _required("kind", Text()),
+    _required("at", DateTime(timezone=True)),
+    _required("node_id", Text(), "''"),
+    _required("body", JSON()),
+    postgresql_partition_by="RANGE (execution_id)",
+)
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _required("workspace_id", Uuid()),
+    _required("execution_id", Uuid()),
+    _required("kind", Text()),
+    _required("body", JSON()),
+    _stamp("created_at"),
+    _moment("read_at"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _required("cluster_id", Text()),
+    _required("actor_id", Text()),
+    _required("actor_name", Text()),
+    _required("host", Text()),
+    _required("pid", Integer()),
+    _required("slots", Integer()),
+    Column("dedicated_to", Uuid),
+    _required("draining", Boolean(), "false"),
+    _stamp("started_at"),
+    _required("expires_at", DateTime(timezone=True)),
+    _moment("ended_at"),
+    Column("end_reason", Text),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("workspace_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    _required("fingerprint", LargeBinary()),
+    _required("execution_id", Uuid()),
+    _stamp("created_at"),
+)

@@ -1,0 +1,173 @@
+"""The machine on random graphs: event orders, duplicates, stale events, a crash at any event; replay equals the live state."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.strategies import plans
+from workflow.commands import Command, FailNode, FinishExecution, StartNode
+from workflow.events import (
+    CancelRequested,
+    Event,
+    ExecutionFinished,
+    ExecutionResumed,
+    ExecutionStarted,
+    NodeCompleted,
+    NodeFailed,
+    NodeStarted,
+    from_body,
+    to_body,
+)
+from workflow.invariants import check
+from workflow.machine import initial, outstanding, replay, step
+from workflow.plan import Plan
+from workflow.spec import Effect
+from workflow.states import ExecutionStatus, NodeStatus
+
+
+class World:
+    """Everything around the machine: performs its commands in any order, crashes, repeats, cancels; remembers what happened."""
+
+    def __init__(self, plan: Plan, draw: st.DataObject) -> None:
+        self.plan = plan
+        self.draw = draw
+        self.state = initial(plan)
+        self.log: list[Event] = []
+        self.in_flight: list[Command] = []
+        self.starts: list[tuple[int, int]] = []
+        self.effects: dict[int, int] = {}
+        self.epoch = 1
+        self.crashes_left = 8
+
+    def tell(self, event: Event) -> None:
+        before = [(n.status, n.attempt) for n in self.state.nodes]
+        commands = step(self.state, event)
+        check(self.state)
+        self.log.append(event)
+        for command in commands:
+            if isinstance(command, StartNode):
+                assert (command.node, command.attempt) not in self.starts, "an attempt is started once"
+                self.starts.append((command.node, command.attempt))
+                assert all(self._settled(edge.source) for edge in self.plan.nodes[command.node].inputs), "before its inputs"
+            if isinstance(command, StartNode | FailNode | FinishExecution):
+                self.in_flight.append(command)
+        for (status, attempt), node in zip(before, self.state.nodes, strict=True):
+            assert node.attempt >= attempt
+            if status in (NodeStatus.COMPLETED, NodeStatus.FAILED, NodeStatus.SKIPPED):
+                assert node.status is status, "a settled node stays as it is"
+
+    def _settled(self, index: int) -> bool:
+        return self.state.nodes[index].status in (NodeStatus.COMPLETED, NodeStatus.SKIPPED)
+
+    def perform(self, command: Command) -> None:
+        if isinstance(command, FinishExecution):
+            self.tell(ExecutionFinished(at_ms=9, status=command.status, code=command.code))
+            return
+        if isinstance(command, FailNode):
+            self.tell(self._failed(command.node, command.attempt, command.code))
+            return
+        assert isinstance(command, StartNode)
+        node = self.plan.nodes[command.node]
+        if node.effect is not Effect.PURE:
+            self.tell(NodeStarted(at_ms=2, node_id=node.id, run_index=0, attempt=command.attempt))
+            live = self.state.nodes[command.node]
+            if live.status is NodeStatus.RUNNING and live.attempt == command.attempt and self.state.stop is None:
+                self.effects[command.node] = self.effects.get(command.node, 0) + 1
+            if self.crashes_left and self.draw.draw(st.integers(0, 5)) == 5:
+                self.crash()
+                return
+        if self.draw.draw(st.integers(0, 15)) == 15:
+            self.tell(self._failed(command.node, command.attempt, "drawn"))
+        else:
+            self.tell(self._completed(command.node, command.attempt))
+
+    def _completed(self, index: int, attempt: int) -> NodeCompleted:
+        outputs = self.plan.nodes[index].type.spec.outputs
+        handles = {handle: self.draw.draw(st.integers(0, 2)) for handle in outputs}
+        return NodeCompleted(at_ms=3, node_id=self.plan.nodes[index].id, run_index=0, attempt=attempt, handles=handles, duration_ms=1)
+
+    def _failed(self, index: int, attempt: int, code: str) -> NodeFailed:
+        return NodeFailed(at_ms=3, node_id=self.plan.nodes[index].id, run_index=0, attempt=attempt, code=code, message="", duration_ms=1)
+
+    def crash(self) -> None:
+        """The owner dies; the next one has the log alone, and not always the newest of it."""
+        self.crashes_left -= 1
+        lost = self.draw.draw(st.integers(0, min(2, len(self.log) - 1)))
+        pure_tail = all(not isinstance(e, NodeStarted | ExecutionFinished) for e in self.log[len(self.log) - lost :])
+        if lost and pure_tail:
+            self.log = self.log[: len(self.log) - lost]
+        rows = [(e.kind, e.at_ms, to_body(e)) for e in self.log]
+        self.log = [from_body(*row) for row in rows]
+        self.state = replay(self.plan, self.log)
+        check(self.state)
+        self.in_flight = []
+        self.starts = [(i, a) for i, n in enumerate(self.state.nodes) for a in range(1, n.attempt + 1)]
+        self.epoch += 1
+        self.tell(ExecutionResumed(at_ms=4, epoch=self.epoch))
+
+    def disturb(self) -> None:
+        kind = self.draw.draw(st.sampled_from(["nothing", "nothing", "nothing", "duplicate", "crash", "cancel"]))
+        if kind == "duplicate":
+            event = self.draw.draw(st.sampled_from(self.log))
+            if not isinstance(event, CancelRequested):
+                before = replay(self.plan, self.log)
+                self.tell(event)
+                repeated = isinstance(event, NodeStarted)
+                assert repeated or self.state == before, "a duplicate changes nothing"
+        elif kind == "crash" and self.crashes_left:
+            self.crash()
+        elif kind == "cancel" and self.draw.draw(st.integers(0, 4)) == 4:
+            self.tell(CancelRequested(at_ms=5, by="drawn"))
+
+
+@given(plans(), st.data())
+@settings(max_examples=400, deadline=None)
+def test_any_order_with_duplicates_crashes_and_cancels_ends_and_replays_to_the_same_state(plan: Plan, data: st.DataObject):
+    world = World(plan, data)
+    world.tell(ExecutionStarted(at_ms=0, epoch=1))
+    steps = 0
+    while not world.state.status.terminal:
+        steps += 1
+        assert steps < 500, "it ends"
+        if steps < 60:
+            world.disturb()
+        if world.state.status.terminal:
+            break
+        assert world.in_flight, "something is always in flight"
+        index = data.draw(st.integers(0, len(world.in_flight) - 1))
+        world.perform(world.in_flight.pop(index))
+
+    assert replay(plan, world.log) == world.state
+    assert outstanding(world.state) == []
+    for index, times in world.effects.items():
+        if plan.nodes[index].effect is Effect.AT_MOST_ONCE:
+            assert times == 1, "at most once"
+
+
+@given(plans(), st.data())
+@settings(max_examples=300, deadline=None)
+def test_what_runs_and_what_is_skipped_is_what_a_naive_evaluation_says(plan: Plan, data: st.DataObject):
+    taken = {
+        (node.index, handle): data.draw(st.integers(0, 1)) for node in plan.nodes for handle in node.type.spec.outputs
+    }
+    state = initial(plan)
+    queue = [c.node for c in step(state, ExecutionStarted(at_ms=0, epoch=1)) if isinstance(c, StartNode)]
+    while queue:
+        index = queue.pop(data.draw(st.integers(0, len(queue) - 1)))
+        node = plan.nodes[index]
+        handles = {handle: taken[index, handle] for handle in node.type.spec.outputs}
+        event = NodeCompleted(at_ms=1, node_id=node.id, run_index=0, attempt=1, handles=handles, duration_ms=0)
+        queue += [c.node for c in step(state, event) if isinstance(c, StartNode)]
+
+    runs: dict[int, bool] = {}
+
+    def reached(index: int) -> bool:
+        if index not in runs:
+            node = plan.nodes[index]
+            runs[index] = node.start or any(reached(e.source) and taken[e.source, e.source_handle] > 0 for e in node.inputs)
+        return runs[index]
+
+    for node in plan.nodes:
+        expected = NodeStatus.COMPLETED if reached(node.index) else NodeStatus.SKIPPED
+        assert state.nodes[node.index].status is expected
+    assert state.stop is not None
+    assert state.stop.status is ExecutionStatus.COMPLETED

@@ -1,0 +1,56 @@
+"""What to do next, in the imperative: what `step` answers with, and what the owner performs."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from workflow.states import ExecutionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class StartNode:
+    """Begin this attempt. Pure nodes at once; visible ones when the flush that holds the cause has returned."""
+
+    node: int
+    run_index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbortNode:
+    """Stop this attempt; its result is not wanted any more."""
+
+    node: int
+    run_index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SkipNode:
+    """Note in the results that nothing can reach this node."""
+
+    node: int
+    run_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailNode:
+    """Record that this attempt failed, without starting it (its outcome is unknown and it must not start twice)."""
+
+    node: int
+    run_index: int
+    attempt: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishExecution:
+    """Append the last event and write the terminal status."""
+
+    status: ExecutionStatus
+    code: str = ""
+    message: str = ""
+    node: int | None = None
+
+
+Command: TypeAlias = StartNode | AbortNode | SkipNode | FailNode | FinishExecution

@@ -1,0 +1,102 @@
+"""The workflow document: what people write, as frozen pydantic models. Unknown fields are refused, with their place."""
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from workflow.errors import InvalidDefinition
+from workflow.findings import Finding, Severity
+from workflow.ports import Isolation
+
+NodeId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Handle: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Position(_Part):
+    """Where an editor draws the node."""
+
+    x: float = 0
+    y: float = 0
+
+
+class Resources(_Part):
+    """What a node's work needs; asking for any of it places the node as a Ray task."""
+
+    cpu: float = Field(default=0, ge=0, le=1024)
+    memory: int = Field(default=0, ge=0, description="bytes")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is asked for."""
+        return self.cpu > 0 or self.memory > 0
+
+
+class Node(_Part):
+    """One node."""
+
+    id: NodeId
+    type: Annotated[str, StringConstraints(min_length=1, max_length=50)]
+    name: Annotated[str, StringConstraints(max_length=255)] = ""
+    position: Position = Position()
+    config: dict[str, Any] = Field(default_factory=dict)
+    timeout_ms: int | None = Field(default=None, ge=1, le=86_400_000)
+    resources: Resources = Resources()
+
+
+class Connection(_Part):
+    """From an output handle of one node to an input handle of another."""
+
+    source: NodeId
+    target: NodeId
+    sourceHandle: Handle = "main"  # noqa: N815 - the spelling of the document
+    targetHandle: Handle = "main"  # noqa: N815
+
+
+class WorkflowSettings(_Part):
+    """Settings of the whole workflow."""
+
+    isolation: Isolation = Isolation.POOLED
+
+
+class Document(_Part):
+    """A workflow as written."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    nodes: list[Node] = Field(default_factory=list)
+    connections: list[Connection] = Field(default_factory=list)
+    settings: WorkflowSettings = WorkflowSettings()
+    viewport: dict[str, Any] = Field(default_factory=dict)
+
+
+def _node_id(value: Any, location: tuple[int | str, ...]) -> str:
+    """Find the id of the node that a validation error is in, if it has a usable one."""
+    if len(location) < 2 or location[0] != "nodes" or not isinstance(location[1], int):
+        return ""
+    found = value["nodes"][location[1]]
+    found = found.get("id", "") if isinstance(found, dict) else ""
+    return found if isinstance(found, str) else ""
+
+
+def parse_document(value: Any) -> Document:
+    """Return the document. Raises `InvalidDefinition` with a finding for each place that is malformed."""
+    try:
+        return Document.model_validate(value)
+    except ValidationError as error:
+        findings = [
+            Finding(
+                severity=Severity.ERROR,
+                code="unknown_field" if e["type"] == "extra_forbidden" else "malformed_document",
+                node_id=_node_id(value, e["loc"]),
+                field=".".join(str(part) for part in e["loc"]),
+                message="this field is not known here" if e["type"] == "extra_forbidden" else e["msg"],
+            )
+            for e in error.errors(include_url=False, include_input=False)[:100]
+        ]
+    raise InvalidDefinition(
+        f"the document is malformed: {findings[0].field or 'it'}: {findings[0].message}",
+        fields={"findings": [f.as_dict() for f in findings]},
+    )
