@@ -1,6 +1,6 @@
 """What actors are told when they are made: plain frozen values, since a Ray worker does not have its driver's environment."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,5 +36,10 @@ class PoolConfig:
     poll_ms: int = 500
     orphan_grace_ms: int = 1_500
     """How long a busy actor leaves orphans to idle ones."""
-    namespace: str = "rayloom"
-    limits: EngineLimits = field(default_factory=EngineLimits)
+    crashes_max: int = 5
+    output_bytes_max: int = 4 * 1024 * 1024
+
+    @property
+    def limits(self) -> EngineLimits:
+        """The limits of each execution."""
+        return EngineLimits(crashes_max=self.crashes_max, output_bytes_max=self.output_bytes_max)

@@ -61,6 +61,8 @@ class LeaseKeeper:
         self._ticked_at = now()
         self._stop = threading.Event()
         self._hurry = threading.Event()
+        self._drain_wanted = False
+        self._drained = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
         self._log = structlog.get_logger("rayloom.lease")
 
@@ -88,13 +90,16 @@ class LeaseKeeper:
         self._hurry.set()
 
     def drain(self) -> None:
-        """Take no new executions. Raises `StoreUnavailable`."""
-        self._leases.drain(self.id)
+        """Take no new executions; returns when that is durable."""
+        self._drain_wanted = True
+        self._hurry.set()
+        self._drained.wait()
 
     def close(self) -> None:
         """Stop renewing and end the lease."""
         self._stop.set()
         self._hurry.set()
+        self._drained.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
         try:
@@ -119,6 +124,9 @@ class LeaseKeeper:
                 continue
             try:
                 self._renew()
+                if self._drain_wanted and not self._drained.is_set():
+                    self._leases.drain(self.id)
+                    self._drained.set()
             except StoreUnavailable as error:
                 self._log.warning("lease.store_unavailable", error=error.message)
                 self._stop.wait(0.2)
@@ -135,4 +143,5 @@ class LeaseKeeper:
         self._log.warning("lease.lost", lease_id=str(self.id))
         self._holder = replace(self._holder, id=self._new_id())
         self._report(LeaseReport(self.id, asked_at, Renewal(owned=()), lost=True))
+        self._drained.clear()
         self._register()

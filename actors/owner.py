@@ -150,6 +150,15 @@ class Owner:
         active.task = asyncio.get_running_loop().create_task(self._drive(active), context=Context())
         return active
 
+    async def claim_dedicated(self) -> None:
+        """Claim the one execution that this actor was made for, if it may still be claimed."""
+        if self._config.dedicated_to is None:
+            return
+        claimed = await self._executions.claim_one(self._lease().id, self._config.dedicated_to)
+        if claimed is not None:
+            self.take(claimed)
+            await self.deliver([claimed.id])
+
     async def drain(self) -> None:
         """Take nothing new and return when nothing is under way."""
         self._draining = True
@@ -309,10 +318,6 @@ class Owner:
         """Claim what there are slots for; whether there may be more, and room for it."""
         lease_id = self._lease().id
         if self._config.dedicated_to is not None:
-            if not self._active and not self.counts.taken:
-                claimed = await self._executions.claim_one(lease_id, self._config.dedicated_to)
-                if claimed is not None:
-                    self.take(claimed)
             return False
         free = self._config.slots - self.active
         if free <= 0:

@@ -91,8 +91,9 @@ class Driver:
         """Take what is ours off a cluster that goes on without us. On a head of our own the keeper ends everything anyway."""
         if not self._plan.joined:
             return
-        from actors import remote
         from ray import serve
+
+        from actors import remote
 
         serve.delete(APPLICATION)
         remote.remove_supervisor()
@@ -107,6 +108,8 @@ class Driver:
         from actors import remote
         from actors.config import PoolConfig
 
+        # One that an earlier driver made would have no warm task workers any more: its job is over.
+        remote.remove_supervisor()
         remote.ensure_supervisor(PoolConfig(**self._plan.pool))
 
     def _await_ready(self) -> None:

@@ -29,14 +29,15 @@ from pathlib import Path
 from typing import Any
 
 from cluster.ports import Ports
-from workflow.errors import Conflict, RayloomError, Unavailable
+from workflow.errors import Conflict, Unavailable
 
-# A Unix socket's path has at most 107 bytes; Ray appends "/session_<date>_<time>_<pid>/sockets/plasma_store".
-RAY_DIR_BYTES_MAX = 42
+# A Unix socket's path has at most 107 bytes. The longest below Ray's folder is the one that HAProxy makes on its way to
+# `haproxy_dir`/<56 digits of the node id>/a: "/h/" + 56 + "/a.<pid>.tmp"; Ray's own need 64.
+RAY_DIR_BYTES_MAX = 107 - len("/h/") - 56 - len("/a.4194304.tmp")
 ADMIN_EMAIL = "admin@rayloom.local"
 
 
-class UnsafeHome(RayloomError):
+class UnsafeHome(Unavailable):
     """Others may read or change the home or a secret in it."""
 
     default_code = "unsafe_home"
@@ -78,7 +79,7 @@ class Home:
     @property
     def haproxy_dir(self) -> Path:
         """The folder of HAProxy's configuration and sockets: short, like Ray's."""
-        return self.ray_dir / "haproxy"
+        return self.ray_dir / "h"
 
     @property
     def token_file(self) -> Path:
@@ -151,16 +152,16 @@ def open_home(root: Path, token: Callable[[int], str], *, temporary: Path | None
     """
     try:
         _private_folder(root)
-        for name in ("logs", "work"):
+        for name in ("logs", "work", "postgres"):
             _private_folder(root / name)
-        # PostgreSQL may run as another user: its own folder is open to walk through, the data in it are not.
-        (root / "postgres").mkdir(mode=0o755, exist_ok=True)
         instance = read_json(root / "instance.json").get("id")
         if instance is None:
             instance = token(6)
             write_json(root / "instance.json", {"id": instance})
         ray_dir = _ray_dir(root, temporary or Path(tempfile.gettempdir()))
-        _private_folder(ray_dir)
+        # Ray opens its own folder for everybody, and HAProxy's control socket lies in it: so the one above must be closed.
+        _private_folder(ray_dir.parent)
+        ray_dir.mkdir(mode=0o700, exist_ok=True)
         home = Home(root, instance=instance, ray_dir=ray_dir)
         _make_secrets(home, token)
     except OSError as error:
@@ -229,8 +230,8 @@ def _ray_dir(root: Path, temporary: Path) -> Path:
     inside = root / "ray"
     if len(os.fsencode(inside)) <= RAY_DIR_BYTES_MAX:
         return inside
-    # In a shared folder the name is guessable, so `_private_folder` refuses one that somebody else has made before us.
-    return temporary / f"rayloom-{os.geteuid()}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:10]}"
+    # In a shared folder the name is guessable, so one that somebody else has made before us is refused.
+    return temporary / f"rayloom-{os.geteuid()}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}" / "r"
 
 
 def _make_secrets(home: Home, token: Callable[[int], str]) -> None:

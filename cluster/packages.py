@@ -2,7 +2,7 @@
 
 `store`, `cluster`, `actors` and `configs` are also names of distributions on PyPI: installed beside us they overwrite files without
 a word, and a folder of that name in the working directory shadows the installed one, on Ray's workers even under `python -P`.
-Standard library only, so that it can run first thing in any process.
+Nothing but the standard library and our errors, so that it can run first thing in any process.
 """
 
 import sys
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions
 from pathlib import Path
+
+from workflow.errors import Conflict
 
 NAMES = ("workflow", "nodes", "store", "actors", "cluster", "serve_app", "configs")
 DISTRIBUTION = "rayloom"
@@ -42,10 +44,10 @@ def verify_packages(
     findings: list[Finding] = []
     homes: dict[str, Path] = {}
     for name in names:
-        for stranger in sorted({one for one in claimed.get(name, ()) if one.lower() != DISTRIBUTION}):
-            findings.append(
-                Finding(code="clash", name=name, message=f"the distribution {stranger} also installs a package {name}")
-            )
+        findings.extend(
+            Finding(code="clash", name=name, message=f"the distribution {stranger} also installs a package {name}")
+            for stranger in sorted({one for one in claimed.get(name, ()) if one.lower() != DISTRIBUTION})
+        )
         spec = PathFinder.find_spec(name, path) or _from_hooks(name, path)
         if spec is None or spec.origin is None:
             findings.append(
@@ -57,6 +59,12 @@ def verify_packages(
         if imported is not None and Path(imported).resolve() != Path(spec.origin).resolve():
             findings.append(Finding(code="shadowed", name=name, message=f"{name} was imported from {imported}"))
     return [*findings, *_apart(homes)]
+
+
+def require_own_packages() -> None:
+    """Raise `Conflict` when a package found under one of our names is not ours."""
+    if findings := verify_packages():
+        raise Conflict("; ".join(finding.message for finding in findings), "foreign_packages")
 
 
 def _apart(homes: Mapping[str, Path]) -> list[Finding]:

@@ -1,19 +1,20 @@
-"""The parts that a keeper keeps: database, Ray, driver. Each begins without blocking and is polled.
+"""What a keeper keeps: parts, and the child processes that they consist of.
 
-A part knows how to begin, how it is doing, and how to end with nothing left over; when to do so is the keeper's business.
+A part knows how to begin without blocking, how it is doing, and how to end with nothing left over; when to do so is the
+keeper's business.
 """
 
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Protocol
 
-from cluster.processes import Identity, created_s
 from workflow.errors import RayloomError
+
+TAIL_BYTES = 4000
 
 
 class Condition(StrEnum):
@@ -47,7 +48,7 @@ class Part(Protocol):
         ...
 
     def begin(self) -> None:
-        """Begin to start; everything needed is ready. Raises `RayloomError`."""
+        """Begin to start; everything needed is ready. Raises `RayloomError` or `OSError`."""
         ...
 
     def poll(self) -> State:
@@ -55,7 +56,7 @@ class Part(Protocol):
         ...
 
     def end(self) -> None:
-        """End it, in whatever condition it is, with everything that it started. Raises `RayloomError` when something remains."""
+        """End it, in whatever condition it is, with all that it started. Raises `RayloomError` when something remains."""
         ...
 
 
@@ -67,14 +68,31 @@ class Process(Protocol):
         """The process id."""
         ...
 
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """The pipe to its standard input, if one was wanted."""
+        ...
+
     def poll(self) -> int | None:
         """Return the exit code, or None while it runs."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        ...
+
+    def kill(self) -> None:
+        """Kill it."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises `subprocess.TimeoutExpired`."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """A process to start. `log` receives its output, from its end on; `wants_input` keeps a pipe to its standard input."""
+    """A process to start. `log` receives its output; `wants_input` keeps a pipe to its standard input."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
@@ -83,16 +101,8 @@ class Launch:
     wants_input: bool = False
 
 
-class Starter(Protocol):
-    """Starts processes: the real one, or a test's."""
-
-    def __call__(self, launch: Launch) -> Process:
-        """Start the process in a session of its own. Raises `OSError`."""
-        ...
-
-
 def start_process(launch: Launch) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, so that no signal of our terminal reaches it."""
+    """Start a process in a session of its own: no signal of our terminal reaches it, and the session's id tells its family."""
     # Opened for appending: the keeper may cut the file while the process writes to it.
     with launch.log.open("ab") as output:
         return subprocess.Popen(
@@ -106,8 +116,31 @@ def start_process(launch: Launch) -> subprocess.Popen[bytes]:
         )
 
 
+def end_process(process: Process, grace_s: float) -> None:
+    """Ask the process to stop, kill it after `grace_s`, and collect it."""
+    if process.stdin is not None:
+        try:
+            process.stdin.close()
+        except OSError:
+            pass  # It has gone without reading all of it.
+    if process.poll() is not None:
+        return
+    if grace_s > 0:
+        process.terminate()
+        try:
+            process.wait(timeout=grace_s)
+            return
+        except subprocess.TimeoutExpired:
+            pass
+    process.kill()
+    process.wait()
+
+
+Starter = Callable[[Launch], Process]
+
+
 class Background:
-    """A part whose start blocks: it runs in a thread, and its outcome is polled."""
+    """Work that blocks, in a thread; its outcome is polled."""
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
         self._work = work
@@ -120,7 +153,7 @@ class Background:
         return not self._thread.is_alive()
 
     def error(self) -> Exception | None:
-        """What the work raised."""
+        """What the work raised, once it is over."""
         return self._error
 
     def join(self, patience_s: float) -> None:
@@ -135,9 +168,17 @@ class Background:
 
 
 def sentence(error: BaseException) -> str:
-    """Return an error as one clear sentence."""
-    text = error.message if isinstance(error, RayloomError) else str(error)
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return lines[-1] if isinstance(error, RayloomError) is False and len(lines) > 1 else lines[0]
+    """Return an error as one line."""
+    text = error.message if isinstance(error, RayloomError) else f"{type(error).__name__}: {error}"
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+
+
+def tail(log: Path, lines: int = 20) -> list[str]:
+    """Return the last lines of a log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]

@@ -18,6 +18,7 @@ kernel gives to outgoing connections (which would take a remembered port away be
 | 10002-19999 | Ray workers | all | token |
 """
 
+import itertools
 import socket
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -67,28 +68,25 @@ def settle(
     wanted: Mapping[str, int],
     place: Path,
     free: Callable[[int], bool],
-    kept: frozenset[str] = frozenset(),
 ) -> Ports:
     """Return a port for every name: the wanted, else the remembered if it is free, else the next free one.
 
     `wanted` holds the numbers that a setting gives (0 = pick one); they are taken as they are, free or not, except `dashboard`,
-    which is only a preference. `kept` names ports that listeners of ours hold just now. The search begins at a point that
-    depends on `place`, so that instances started together do not meet. Raises `Unavailable` when no port is left.
+    which is only a preference. The search begins at a point that depends on `place`, so that instances started together do not meet. Raises `Unavailable` when no port is left.
     """
     first = PICKED_FROM.start + zlib.crc32(str(place).encode()) % (len(PICKED_FROM) // BLOCK - 3) * BLOCK
     chosen: dict[str, int] = {name: port for name, port in wanted.items() if port and name != "dashboard"}
-    if (preferred := wanted.get("dashboard", 0)) and (free(preferred) or "dashboard" in kept):
+    if (preferred := wanted.get("dashboard", 0)) and free(preferred):
         chosen["dashboard"] = preferred
-    for name in (field.name for field in fields(Ports)):
-        if name in chosen:
-            continue
-        width = REPLICA_PORTS if name in _BLOCKS else 1
-        taken = frozenset(_spread(chosen))
+    names = [field.name for field in fields(Ports)]
+    # First all that can stay, so that no new one takes the place of an old one.
+    for name in names:
         old = remembered.get(name, 0)
-        if old and (name in kept or _fits(old, width, free, taken)):
+        if name not in chosen and old and _fits(old, _width(name), free, frozenset(_spread(chosen))):
             chosen[name] = old
-        else:
-            chosen[name] = _next(first, width, free, taken)
+    for name in names:
+        if name not in chosen:
+            chosen[name] = _next(first, _width(name), free, frozenset(_spread(chosen)))
     return Ports(**chosen)
 
 
@@ -104,9 +102,13 @@ def is_free(port: int) -> bool:
     return True
 
 
+def _width(name: str) -> int:
+    return REPLICA_PORTS if name in _BLOCKS else 1
+
+
 def _spread(chosen: Mapping[str, int]) -> Iterator[int]:
     for name, port in chosen.items():
-        yield from range(port, port + (REPLICA_PORTS if name in _BLOCKS else 1))
+        yield from range(port, port + _width(name))
 
 
 def _fits(port: int, width: int, free: Callable[[int], bool], taken: frozenset[int]) -> bool:
@@ -116,7 +118,7 @@ def _fits(port: int, width: int, free: Callable[[int], bool], taken: frozenset[i
 
 
 def _next(first: int, width: int, free: Callable[[int], bool], taken: frozenset[int]) -> int:
-    for port in (*range(first, PICKED_FROM.stop), *range(PICKED_FROM.start, first)):
+    for port in itertools.chain(range(first, PICKED_FROM.stop), range(PICKED_FROM.start, first)):
         if _fits(port, width, free, taken):
             return port
     raise Unavailable(f"no free port in {PICKED_FROM.start}-{PICKED_FROM.stop - 1}", "no_port")

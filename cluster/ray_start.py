@@ -29,6 +29,7 @@ def start_command(settings: Settings, home: Home, ports: Ports) -> list[str]:
     """Return the command that runs a head in the foreground."""
     command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     flags: dict[str, Any] = {
+        "log-color": "false",
         "port": ports.gcs,
         "node-manager-port": ports.node_manager,
         "object-manager-port": ports.object_manager,
@@ -73,14 +74,15 @@ def ray_environment(
     }
 
 
-def without_client_server(ray_params: Any, head: bool) -> None:  # noqa: ARG001, FBT001 - the signature that Ray calls
+def without_client_server(ray_params: Any, head: bool) -> None:  # noqa: ARG001 - the signature that Ray calls
     """Start no Ray Client server: `ray start` has no flag for that, and it is one more open port and 100 MB."""
     ray_params.ray_client_server_port = None
 
 
 def prepare_ray_dir(home: Home) -> None:
     """Make room for a new session: old ones go, except the youngest, whose logs may still be wanted."""
-    home.haproxy_dir.mkdir(mode=0o700, exist_ok=True)
+    shutil.rmtree(home.haproxy_dir, ignore_errors=True)
+    home.haproxy_dir.mkdir(mode=0o700)
     (home.ray_dir / "ray_current_cluster").unlink(missing_ok=True)
     sessions = sorted(path for path in home.ray_dir.glob("session_2*") if path.is_dir() and not path.is_symlink())
     for old in sessions[: -SESSIONS_KEPT + 1]:
@@ -95,6 +97,15 @@ def head_address(home: Home) -> str | None:
         return None
 
 
+def obituary(home: Home) -> str:
+    """Return which of the last session's servers have died, in Ray's words, or nothing when it has noted none."""
+    try:
+        text = (home.ray_dir / "session_latest" / "logs" / "ray_process_exit.log").read_text(errors="replace")
+    except OSError:
+        return ""
+    return "; ".join(line.strip() for line in text.splitlines() if "[exit code=" in line)
+
+
 def _serve_environment(settings: Settings, home: Home, ports: Ports) -> dict[str, str]:
     fallback = {
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback_http),
@@ -104,12 +115,14 @@ def _serve_environment(settings: Settings, home: Home, ports: Ports) -> dict[str
         return fallback
     folder = home.haproxy_dir
     return {
+        # Serve starts a killed HAProxy again at the third failed check: after 29 s with its own period of 10 s (measured).
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         **fallback,
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "a"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "m"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),

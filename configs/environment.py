@@ -5,6 +5,7 @@ and neither must settings of another Ray cluster that happens to be this shell's
 """
 
 import os
+from pathlib import Path
 
 _KEPT_BACK = frozenset({"DATABASE_URL", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"})
 _PREFIXES_KEPT_BACK = ("RAYLOOM_", "RAY_", "PG")
@@ -25,6 +26,9 @@ def for_joining() -> dict[str, str]:
     return {**for_ray(), **kept}
 
 
-def for_keeper() -> dict[str, str]:
-    """Return the environment for the keeper: all of it, since it reads the settings."""
-    return dict(os.environ)
+def for_keeper(home: Path) -> dict[str, str]:
+    """Return the environment for the keeper: all of it, since it reads the settings, with paths that hold in any folder."""
+    chosen = {"RAYLOOM_HOME": str(home)}
+    if config := os.environ.get("RAYLOOM_CONFIG"):
+        chosen["RAYLOOM_CONFIG"] = str(Path(config).expanduser().resolve())
+    return {**os.environ, **chosen}

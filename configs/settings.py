@@ -32,7 +32,7 @@ RAY_WORKER_PORTS = range(10002, 20000)
 _NOT_SETTINGS = ("config", "instance")  # RAYLOOM_INSTANCE marks the processes of an instance
 
 
-class InvalidSettings(ValueError):  # noqa: N818 - named like the errors it becomes
+class InvalidSettingsError(ValueError):
     """A setting is unknown or has a value that does not fit; the message names it."""
 
 
@@ -177,18 +177,18 @@ def _listen_ports(settings: Settings) -> Iterator[tuple[str, int]]:
 
 
 def load(overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Read the settings. Raises `InvalidSettings`."""
+    """Read the settings. Raises `InvalidSettingsError`."""
     chosen = os.environ.get("RAYLOOM_CONFIG")
     if chosen and not Path(chosen).expanduser().is_file():
-        raise InvalidSettings(f"RAYLOOM_CONFIG names {chosen}, which is not a file")
+        raise InvalidSettingsError(f"RAYLOOM_CONFIG names {chosen}, which is not a file")
     if unknown := _unknown_variables():
-        raise InvalidSettings(f"there is no such setting: {', '.join(unknown)}")
+        raise InvalidSettingsError(f"there is no such setting: {', '.join(unknown)}")
     try:
         return Settings(**dict(overrides or {}))
     except ValidationError as error:
-        raise InvalidSettings("; ".join(_sentence(one) for one in error.errors())) from None
+        raise InvalidSettingsError("; ".join(_sentence(one) for one in error.errors())) from None
     except (SettingsError, YAMLError, OSError) as error:
-        raise InvalidSettings(f"the settings cannot be read: {error}") from None
+        raise InvalidSettingsError(f"the settings cannot be read: {error}") from None
 
 
 def _unknown_variables() -> list[str]:

@@ -1,1 +1,1 @@
-"""The catalogue of node types: one file per type, each with its spec and one async function. Knows neither Ray nor SQL."""
+"""The catalogue of node types: one file per type, with its spec and one async function. Knows neither Ray nor SQL."""

@@ -8,11 +8,14 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from store.arrays import register_arrays
+
 Pool: TypeAlias = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 PLAN_SETTINGS = (
-    # The hot statements join short arrays with indexed partitions. Nested loops in array order look only into the partitions
-    # that the ids fall into and lock rows in key order; a hash join, which small tables tempt the planner to, does neither.
+    # The hot statements join short arrays with indexed partitions. Nested loops in array order look only into the
+    # partitions that the ids fall into and lock rows in key order; a hash join, to which small tables tempt a planner,
+    # does neither.
     "SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan; SET jit = off"
 )
 
@@ -43,7 +46,8 @@ def make_pool(config: StoreConfig) -> Pool:
     """Return the pool of the hot path, closed: open it (`await pool.open()`) inside the loop that uses it."""
 
     async def configure(connection: AsyncConnection[TupleRow]) -> None:
-        await connection.execute(PLAN_SETTINGS)
+        register_arrays(connection)
+        await connection.execute(PLAN_SETTINGS, prepare=False)
 
     return AsyncConnectionPool(
         config.dsn,

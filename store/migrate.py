@@ -1,4 +1,4 @@
-"""Brings the database to the present tables. Safe to call from every process at every start: one works, the others wait."""
+"""Brings the database to the present tables. Safe to call from every process at once: one works, the others wait."""
 
 from pathlib import Path
 

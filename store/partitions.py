@@ -1,7 +1,7 @@
 """The monthly partitions of executions, node executions and events: ranges of the UUIDv7 that is their key.
 
-Two months are kept ahead of the present one, so that no insert ever meets a missing month. A month is made as a table of
-its own and attached, which does not stop the writers of the others.
+Two months are kept ahead of the present one, so that no insert ever meets a missing month. A month is made as a table
+of its own and attached, which does not stop the writers of the others.
 """
 
 from collections.abc import Iterator
@@ -39,8 +39,8 @@ def first_id(at_ms: int) -> UUID:
 def ensure_partitions(connection: Connection, now_ms: int, months_ahead: int = 2) -> list[str]:
     """Make the missing partitions from last month's to `months_ahead` after the present one; return their names.
 
-    Last month's takes the ids that were made just before midnight, or by a host whose clock is behind. Runs in the caller's
-    transaction, one caller at a time.
+    Last month's takes the ids that were made just before midnight, or by a host whose clock is behind. Runs in the
+    caller's transaction, one caller at a time.
     """
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
     made = []

@@ -1,7 +1,7 @@
 """The tables as SQLAlchemy knows them; the migrations make them, a test holds the two against each other.
 
-What a run reads and writes (input, output, definitions, event bodies) is `json`, not `jsonb`: kept as it was given, with
-its key order and numbers, so that a recovered execution sees the same bytes as one that was never interrupted.
+What a run reads and writes (input, output, definitions, event bodies) is `json`, not `jsonb`: kept as it was given,
+with its key order and numbers, so that a recovered execution sees the same bytes as one that was never interrupted.
 """
 
 from typing import Any

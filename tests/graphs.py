@@ -15,6 +15,10 @@ async def pass_through(_context: NodeContext, _config: JsonObject, items: Items)
     return {"main": items}
 
 
+async def take_true(_context: NodeContext, _config: JsonObject, items: Items) -> Outputs:
+    return {"true": items, "false": []}
+
+
 def node_type(name: str, outputs: tuple[str, ...] = ("main",), effect: Effect = Effect.PURE, *, trigger: bool = False) -> NodeType:
     spec = NodeSpec(
         type=name,
@@ -26,7 +30,7 @@ def node_type(name: str, outputs: tuple[str, ...] = ("main",), effect: Effect = 
         effect=effect,
         trigger=trigger,
     )
-    return NodeType(spec, pass_through)
+    return NodeType(spec, pass_through if "main" in outputs else take_true)
 
 
 def drawing_catalog() -> Catalog:

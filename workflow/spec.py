@@ -91,12 +91,20 @@ class CodeResult:
 class Sandbox(Protocol):
     """Runs user code away from everything: no files, no network, no environment, with hard limits."""
 
-    async def python(self, body: str, arguments: Mapping[str, Any], limits: CodeLimits) -> CodeResult:
-        """Run `body` as the body of a Python function that sees `arguments`; raises `NodeError`."""
+    async def python(
+        self, body: str, arguments: Mapping[str, Any], limits: CodeLimits, *, each: str = ""
+    ) -> CodeResult:
+        """Run `body` as the body of a Python function that sees `arguments`; raises `NodeError`.
+
+        With `each`, the body runs once for every element of the list `arguments[each]` and sees that element under the
+        name; the value is the list of results, and an error names the element in `fields["item_index"]`.
+        """
         ...
 
-    async def javascript(self, body: str, arguments: Mapping[str, Any], limits: CodeLimits) -> CodeResult:
-        """Run `body` as the body of a JavaScript function that sees `arguments`; raises `NodeError`."""
+    async def javascript(
+        self, body: str, arguments: Mapping[str, Any], limits: CodeLimits, *, each: str = ""
+    ) -> CodeResult:
+        """Run `body` as the body of a JavaScript function, otherwise as `python` does; raises `NodeError`."""
         ...
 
 

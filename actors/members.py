@@ -1,0 +1,101 @@
+"""The members of the pool as others see them, and what the supervisor and the API may ask of them. No Ray: ports only."""
+
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from actors.execution import Finished
+from workflow.ports import Claimed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One execution actor with its present load."""
+
+    name: str
+    lease_id: UUID
+    actor_id: str
+    pid: int
+    host: str
+    slots: int
+    active: int = 0
+    taken: int = 0
+    lag_ms: float = 0.0
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer to a push: how the execution ended, or nothing when this actor cannot tell; the caller then follows the stream."""
+
+    finished: Finished | None
+    shared: bool
+
+
+class ActorHandle(Protocol):
+    """An execution actor, seen from the supervisor. Every call raises when the actor is gone."""
+
+    @property
+    def name(self) -> str:
+        """The name under which it is found."""
+        ...
+
+    async def start(self) -> Member:
+        """Begin its lease and its work."""
+        ...
+
+    async def hold(self) -> None:
+        """Never return while the actor lives; raise as soon as it does not."""
+        ...
+
+    async def status(self) -> Member:
+        """Return its present load."""
+        ...
+
+    def wake(self) -> None:
+        """Let it look at the queue now; may be lost."""
+        ...
+
+    async def drain(self) -> None:
+        """Let it take nothing new, and return when nothing is under way."""
+        ...
+
+    async def close(self) -> None:
+        """End its lease, its subprocesses and its process."""
+        ...
+
+    def kill(self) -> None:
+        """End its process at once."""
+        ...
+
+
+class ActorFactory(Protocol):
+    """Makes execution actors."""
+
+    def hosts(self) -> list[str]:
+        """Return the hosts that are alive."""
+        ...
+
+    def create(self, name: str, host: str, dedicated_to: UUID | None) -> ActorHandle:
+        """Make an actor on this host."""
+        ...
+
+
+class PoolPort(Protocol):
+    """The pool, seen from an API replica."""
+
+    async def members(self) -> list[Member]:
+        """Return the members. Raises when the supervisor does not answer."""
+        ...
+
+    async def run(self, member: Member, claimed: Claimed) -> Reply:
+        """Push an execution and wait for its end. Raises when the actor is gone."""
+        ...
+
+    def deliver(self, actor_name: str, execution_id: UUID) -> None:
+        """Tell an actor that a signal waits for this execution; may be lost."""
+        ...
+
+    def wake_dedicated(self) -> None:
+        """Tell the supervisor that an execution wants an actor of its own; may be lost."""
+        ...

@@ -1,0 +1,103 @@
+"""The pool as an API replica knows it: who there is, how busy, and pushing an execution to one of them.
+
+What is known is up to a second old, plus what this replica itself has under way. That is enough: the insert checks the lease in
+the same statement, and an actor with too much gives an execution back to the queue.
+"""
+
+import asyncio
+from collections import Counter
+from contextvars import Context
+from uuid import UUID
+
+import structlog
+
+from actors.members import Member, PoolPort, Reply
+from actors.placement import Load, choose
+from workflow.ports import Claimed
+
+REFRESH_S = 1.0
+
+
+class ActorPool:
+    """Chooses execution actors and calls them."""
+
+    def __init__(self, port: PoolPort) -> None:
+        self._port = port
+        self._members: dict[UUID, Member] = {}
+        self._mine: Counter[UUID] = Counter()
+        self._mine_then: Counter[UUID] = Counter()
+        self._log = structlog.get_logger("rayloom.pool")
+
+    @property
+    def members(self) -> list[Member]:
+        """Who there was when we last asked."""
+        return list(self._members.values())
+
+    def member(self, lease_id: UUID) -> Member | None:
+        """Return the member with this lease."""
+        return self._members.get(lease_id)
+
+    async def refresh_for_ever(self) -> None:
+        """Keep asking the supervisor; while it does not answer nobody is known, and executions are queued."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(REFRESH_S)
+
+    async def refresh(self) -> None:
+        """Ask the supervisor once."""
+        try:
+            members = await asyncio.wait_for(self._port.members(), timeout=2 * REFRESH_S)
+        except Exception as error:  # whatever is wrong with the supervisor, nobody is known
+            if self._members:
+                self._log.warning("pool.unknown", error=f"{type(error).__name__}: {error}")
+            members = []
+        self._members = {member.lease_id: member for member in members}
+        self._mine_then = Counter(self._mine)
+
+    def reserve(self) -> Member | None:
+        """Choose an actor for one more execution and count it there until `release`; None when it should be queued."""
+        loads = [
+            Load(
+                lease_id=m.lease_id,
+                slots=m.slots,
+                active=self._mine[m.lease_id] + max(0, m.active - self._mine_then[m.lease_id]),
+                lag_ms=m.lag_ms,
+                draining=m.draining,
+            )
+            for m in self._members.values()
+        ]
+        load = choose(loads)
+        if load is None:
+            return None
+        self._mine[load.lease_id] += 1
+        return self._members[load.lease_id]
+
+    def release(self, lease_id: UUID) -> None:
+        """The reserved place is free again."""
+        self._mine[lease_id] -= 1
+        if self._mine[lease_id] <= 0:
+            del self._mine[lease_id]
+
+    def push(self, member: Member, claimed: Claimed) -> "asyncio.Task[Reply | None]":
+        """Call the actor; the task's result is None when the call failed, whatever that means for the execution.
+
+        The task lives in an empty context: a client that goes away must not cancel what its request began.
+        """
+        return asyncio.get_running_loop().create_task(self._push(member, claimed), context=Context())
+
+    def deliver(self, actor_name: str, execution_id: UUID) -> None:
+        """Tell an actor that a signal waits."""
+        self._port.deliver(actor_name, execution_id)
+
+    def wake_dedicated(self) -> None:
+        """Tell the supervisor that an execution wants an actor of its own."""
+        self._port.wake_dedicated()
+
+    async def _push(self, member: Member, claimed: Claimed) -> Reply | None:
+        try:
+            return await self._port.run(member, claimed)
+        except Exception as error:  # the row is committed: whoever owns it next goes on
+            self._log.warning("push.lost", execution_id=str(claimed.id), actor=member.name, error=type(error).__name__)
+            return None
+        finally:
+            self.release(member.lease_id)

@@ -1,0 +1,279 @@
+"""What runs in each kind of process, put together from its parts: an execution actor, the supervisor, a task's worker."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import structlog
+
+from actors.config import EngineLimits, PoolConfig
+from actors.dispatch import Dispatcher, Outcome, TaskCall, TaskRunner
+from actors.execution import Surroundings
+from actors.ids import new_id, now_ms
+from actors.lease import LeaseKeeper, LeaseReport, LeaseTimes
+from actors.members import ActorFactory, Member, Reply
+from actors.owner import Owner, OwnerConfig
+from actors.supervisor import Supervisor, SupervisorConfig
+from nodes.catalog import load_catalog
+from nodes.sandbox import LocalSandbox
+from store.engine import StoreConfig, make_pool
+from store.executions import PostgresExecutions
+from store.leases import PostgresLeases
+from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
+from store.partitions import extend_partitions
+from store.writer import GroupWriter
+from workflow.errors import Bug, NodeError
+from workflow.ports import Claimed, Flush, LeaseHolder, Verdict
+from workflow.spec import NodeContext, Placement
+
+FLUSH_BATCH_MAX = 256
+LEASE_LOOK_S = 0.02
+
+
+def flush_size(part: Flush) -> int:
+    """Return about how many bytes a flush sends."""
+    output = part.ending.output if part.ending is not None else None
+    return 256 * len(part.events) + sum(len(row.output or b"") + len(row.logs) for row in part.nodes) + len(output or b"")
+
+
+class ExecutionProcess:
+    """An execution actor without Ray. `start` must be awaited on the loop that everything then runs on."""
+
+    def __init__(
+        self,
+        config: PoolConfig,
+        tasks: TaskRunner,
+        *,
+        actor_id: str,
+        name: str,
+        host: str,
+        pid: int,
+        dedicated_to: UUID | None = None,
+    ) -> None:
+        self._config = config
+        self._tasks = tasks
+        self._holder = LeaseHolder(
+            id=new_id(),
+            cluster_id=config.cluster_id,
+            actor_id=actor_id,
+            actor_name=name,
+            host=host,
+            pid=pid,
+            slots=1 if dedicated_to else config.slots,
+            dedicated_to=dedicated_to,
+        )
+        self._closing = False
+        self._parts: list[Callable[[], Awaitable[object]]] = []
+        self._owner: Owner | None = None
+        self._lease: LeaseKeeper | None = None
+        self._log = structlog.get_logger("rayloom.actor").bind(actor=name)
+
+    async def start(self) -> None:
+        """Open what is needed, begin the lease and the work."""
+        config = self._config
+        store = StoreConfig(dsn=config.dsn, application_name="rayloom-actor", pool_size_min=2, pool_size_max=3)
+        pool = make_pool(store)
+        await pool.open()
+        executions = PostgresExecutions(pool)
+        sandbox = LocalSandbox(size=max(1, os.cpu_count() or 1))
+        await sandbox.start()
+        writer: GroupWriter[Flush, Verdict] = GroupWriter(
+            executions.flush, name="flush", batch_max=FLUSH_BATCH_MAX, size_of=flush_size, retry_while=lambda: not self._closing
+        )
+        notifier = Notifier(config.dsn)
+        limits = config.limits
+        around = Surroundings(
+            flush=writer.submit,
+            dispatcher=Dispatcher(sandbox, self._tasks, limits, pid=self._holder.pid, host=self._holder.host),
+            may_act=self._may_act,
+            committed=lambda execution_id: notifier.notify(EVENTS_CHANNEL, execution_id),
+            now_ms=now_ms,
+            limits=limits,
+        )
+        self._owner = owner = Owner(self._owner_config(), executions, load_catalog(), around, self._the_lease)
+        await self._begin_lease(owner)
+
+        async def queue_changed(_payload: str) -> None:
+            owner.wake()
+
+        listener = Listener(config.dsn, {QUEUE_CHANNEL: queue_changed})
+        if self._holder.dedicated_to is None:
+            listener.start()
+        owner.start()
+        self._parts = [owner.close, listener.close, self._end_lease, writer.close, notifier.close, sandbox.close, pool.close]
+        if self._holder.dedicated_to is not None:
+            await owner.claim_dedicated()
+
+    @property
+    def member(self) -> Member:
+        """This actor as others see it. Safe to read from any thread."""
+        owner, lease = self._the_owner(), self._the_lease()
+        return Member(
+            name=self._holder.actor_name,
+            lease_id=lease.id,
+            actor_id=self._holder.actor_id,
+            pid=self._holder.pid,
+            host=self._holder.host,
+            slots=self._holder.slots,
+            active=owner.active,
+            taken=owner.counts.taken,
+            lag_ms=owner.counts.lag_ms,
+            draining=owner.draining,
+        )
+
+    async def run(self, claimed: Claimed) -> Reply:
+        """Take up a pushed execution and wait for its end."""
+        finished, shared = await self._the_owner().run(claimed)
+        return Reply(finished=finished, shared=shared)
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        self._the_owner().wake()
+
+    async def deliver(self, execution_id: UUID) -> None:
+        """Read the signals of an execution now."""
+        await self._the_owner().deliver([execution_id])
+
+    async def drain(self) -> None:
+        """Take nothing new; return when nothing is under way."""
+        await self._the_owner().drain()
+
+    async def close(self) -> None:
+        """End everything, in the order in which parts depend on one another."""
+        self._closing = True
+        parts, self._parts = self._parts, []
+        for close in parts:
+            await close()
+
+    async def _begin_lease(self, owner: Owner) -> None:
+        loop = asyncio.get_running_loop()
+
+        def report(report: LeaseReport) -> None:
+            loop.call_soon_threadsafe(owner.on_lease_report, report)
+
+        times = LeaseTimes(self._config.lease_ttl_ms, self._config.renew_ms)
+        self._lease = LeaseKeeper(PostgresLeases(self._config.dsn), self._holder, times, new_id=new_id, report=report)
+        await asyncio.to_thread(self._lease.start)
+
+    async def _end_lease(self) -> None:
+        await asyncio.to_thread(self._the_lease().close)
+
+    async def _may_act(self) -> None:
+        while not self._the_lease().valid:
+            await asyncio.sleep(LEASE_LOOK_S)
+
+    def _owner_config(self) -> OwnerConfig:
+        return OwnerConfig(
+            slots=self._holder.slots,
+            poll_ms=self._config.poll_ms,
+            orphan_grace_ms=self._config.orphan_grace_ms,
+            dedicated_to=self._holder.dedicated_to,
+        )
+
+    def _the_owner(self) -> Owner:
+        if self._owner is None:
+            raise Bug("the actor has not started")
+        return self._owner
+
+    def _the_lease(self) -> LeaseKeeper:
+        if self._lease is None:
+            raise Bug("the actor has no lease")
+        return self._lease
+
+
+class SupervisorProcess:
+    """The supervisor without Ray."""
+
+    def __init__(self, config: PoolConfig, factory: ActorFactory) -> None:
+        self._config = config
+        self._factory = factory
+        self._supervisor: Supervisor | None = None
+        self._ready = asyncio.Event()
+
+    @property
+    def members(self) -> list[Member]:
+        """The pool's members."""
+        return self._supervisor.members if self._supervisor is not None else []
+
+    async def start(self) -> None:
+        """Begin to keep the pool."""
+        config = self._config
+        pool = make_pool(StoreConfig(dsn=config.dsn, application_name="rayloom-supervisor", pool_size_max=2))
+        await pool.open()
+        self._supervisor = Supervisor(
+            SupervisorConfig(
+                cluster_id=config.cluster_id,
+                size=config.size,
+                executions_max=config.executions_max,
+                lease_ttl_ms=config.lease_ttl_ms,
+                poll_ms=config.poll_ms,
+            ),
+            self._factory,
+            PostgresLeases(config.dsn),
+            PostgresExecutions(pool),
+            new_name=lambda: f"execution-actor-{new_id().hex[-12:]}",
+            maintain=self._maintain,
+        )
+        await self._supervisor.start()
+
+    async def full(self) -> None:
+        """Return when the pool is full."""
+        if self._supervisor is not None:
+            await self._supervisor.full()
+
+    async def close(self) -> None:
+        """End every actor."""
+        if self._supervisor is not None:
+            await self._supervisor.close()
+
+    async def _maintain(self) -> None:
+        await asyncio.to_thread(extend_partitions, self._config.dsn, now_ms())
+
+    def wake_dedicated(self) -> None:
+        """Look for dedicated executions now."""
+        if self._supervisor is not None:
+            self._supervisor.wake_dedicated()
+
+
+class TaskHost:
+    """A worker process that does nodes' work for tasks: one loop and one sandbox, kept from task to task."""
+
+    def __init__(self, *, host: str, pid: int) -> None:
+        self._host = host
+        self._pid = pid
+        self._loop = asyncio.new_event_loop()
+        self._sandbox = LocalSandbox(size=1)
+        self._catalog = load_catalog()
+        self._limits = EngineLimits()
+
+    def run(self, call: TaskCall) -> Outcome | NodeError:
+        """Do the work; a failure of the node is returned, so that it crosses as a value."""
+        return self._loop.run_until_complete(self._run(call))
+
+    async def _run(self, call: TaskCall) -> Outcome | NodeError:
+        node_type = self._catalog.get(call.node_type)
+        if node_type is None:
+            return NodeError(f"this host does not know the node type {call.node_type!r}", "invalid_node_type")
+        context = NodeContext(
+            execution_id=call.execution_id,
+            workflow_id=call.workflow_id,
+            workflow_name=call.workflow_name,
+            node_id=call.node_id,
+            run_index=call.run_index,
+            attempt=call.attempt,
+            timeout_ms=call.timeout_ms,
+            sandbox=self._sandbox,
+        )
+        try:
+            async with asyncio.timeout(call.timeout_ms / 1000):
+                outputs = await node_type.run(context, call.config, call.items)
+        except TimeoutError:
+            return NodeError(f"{call.node_id!r} took longer than its {call.timeout_ms} ms", "node_timeout")
+        except NodeError as error:
+            error.fields.setdefault("logs", "".join(context.logs))
+            return error
+        except Exception as error:  # noqa: BLE001 - a node type is other people's code: what it raises is the node's failure
+            return NodeError(f"{type(error).__name__}: {error}", "node_crashed")
+        logs = "".join(context.logs)
+        return Outcome(outputs=outputs, logs=logs, placement=Placement.TASK, pid=self._pid, host=self._host)

@@ -1,0 +1,311 @@
+"""The Ray module of this package: actor classes, names, options, connecting. Everything else here is plain Python.
+
+Facts about Ray that this relies on, each with a test: a child of the supervisor dies with it; a never-ending call breaks within
+milliseconds of the actor's death; a concurrency group of an async actor has its own thread and loop, so `ctl` answers while the
+default loop is busy; with the default proxy a client that goes away cancels the actor's call, so `run` only waits for a task
+that was made in an empty context. Retries belong to the engine: `max_retries=0`, `max_task_retries=0` everywhere.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Coroutine
+from functools import cache
+from typing import Any, TypeVar
+from uuid import UUID
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError, WorkerCrashedError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors.config import PoolConfig
+from actors.dispatch import Outcome, TaskCall, WorkerLost
+from actors.members import Member, Reply
+from actors.packages import require_own_packages
+from actors.process import ExecutionProcess, SupervisorProcess, TaskHost
+from actors.wire import pack, unpack
+from workflow.errors import NodeError, Unavailable
+from workflow.ports import Claimed
+
+SUPERVISOR = "supervisor"
+CTL = "ctl"
+READY_TIMEOUT_S = 60
+
+T = TypeVar("T")
+
+
+def connect(address: str, namespace: str) -> None:
+    """Connect this process to a Ray cluster as a driver. Raises `Unavailable`."""
+    require_own_packages()
+    try:
+        ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
+    except ConnectionError as error:
+        raise Unavailable(f"there is no Ray cluster at {address}: {error}") from error
+
+
+def ensure_supervisor(config: PoolConfig) -> None:
+    """Make the supervisor, if there is none, and return when its pool is full. Raises `Unavailable`."""
+    supervisor = SupervisorActor.options(name=SUPERVISOR, lifetime="detached", get_if_exists=True).remote(config)
+    try:
+        ray.get(supervisor.full.remote(), timeout=READY_TIMEOUT_S)
+        warm = [run_node.options(num_cpus=1, name="warm-up").remote(pack(None)) for _ in range(config.size)]
+        ray.get(warm, timeout=READY_TIMEOUT_S)
+    except (RayActorError, RayTaskError, ray.exceptions.GetTimeoutError) as error:
+        raise Unavailable(f"the pool did not come up: {error}") from error
+
+
+def remove_supervisor() -> None:
+    """End the supervisor and its pool; nothing happens when there is none."""
+    with contextlib.suppress(ValueError):
+        supervisor = ray.get_actor(SUPERVISOR)
+        with contextlib.suppress(RayActorError, ray.exceptions.GetTimeoutError):
+            ray.get(supervisor.close.remote(), timeout=20)
+        ray.kill(supervisor)
+
+
+class _OwnLoop:
+    """An event loop in a thread of its own, for an actor whose work must not wait for a first call."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, name="own-loop", daemon=True).start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+
+
+@ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, concurrency_groups={CTL: 32})
+class ExecutionActor:
+    """One execution actor: `ExecutionProcess` with Ray around it."""
+
+    def __init__(self, config: PoolConfig, name: str, dedicated_to: UUID | None) -> None:
+        require_own_packages()
+        context = ray.get_runtime_context()
+        self._process = ExecutionProcess(
+            config,
+            RayTasks(),
+            actor_id=context.get_actor_id(),
+            name=name,
+            host=ray.util.get_node_ip_address(),
+            pid=os.getpid(),
+            dedicated_to=dedicated_to,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> bytes:
+        """Begin the lease and the work on the default loop."""
+        self._loop = asyncio.get_running_loop()
+        await self._process.start()
+        return pack(self._process.member)
+
+    async def run(self, call: bytes) -> bytes:
+        """Take up a pushed execution and wait for its end."""
+        return pack(await self._process.run(unpack(call)))
+
+    @ray.method(concurrency_group=CTL)
+    async def hold(self) -> None:
+        """Never return."""
+        await asyncio.Event().wait()
+
+    @ray.method(concurrency_group=CTL)
+    async def status(self) -> bytes:
+        """Return the present load."""
+        return pack(self._process.member)
+
+    @ray.method(concurrency_group=CTL)
+    async def wake(self) -> None:
+        """Look at the queue now."""
+        self._main_loop.call_soon_threadsafe(self._process.wake)
+
+    @ray.method(concurrency_group=CTL)
+    async def deliver(self, execution_id: bytes) -> None:
+        """Read the signals of an execution now."""
+        await self._on_main(self._process.deliver(UUID(bytes=execution_id)))
+
+    @ray.method(concurrency_group=CTL)
+    async def drain(self) -> None:
+        """Take nothing new; return when nothing is under way."""
+        await self._on_main(self._process.drain())
+
+    @ray.method(concurrency_group=CTL)
+    async def close(self) -> None:
+        """End the lease and the subprocesses."""
+        await self._on_main(self._process.close())
+
+    @property
+    def _main_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise Unavailable("the actor has not started")
+        return self._loop
+
+    def _on_main(self, work: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._main_loop))
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)
+class SupervisorActor:
+    """The supervisor: begins its work in the constructor, since nobody calls it after a restart."""
+
+    def __init__(self, config: PoolConfig) -> None:
+        require_own_packages()
+        self._own = _OwnLoop()
+        self._process = SupervisorProcess(config, RayFactory(config))
+        self._started = asyncio.run_coroutine_threadsafe(self._process.start(), self._own.loop)
+
+    async def full(self) -> None:
+        """Return when the pool is full."""
+        await asyncio.wrap_future(self._started)
+        await self._own.run(self._process.full())
+
+    async def members(self) -> bytes:
+        """Return the pool's members."""
+        return pack(self._process.members)
+
+    async def wake_dedicated(self) -> None:
+        """Look for dedicated executions now."""
+        self._own.loop.call_soon_threadsafe(self._process.wake_dedicated)
+
+    async def close(self) -> None:
+        """End every actor of the pool."""
+        await self._own.run(self._process.close())
+
+
+class RayHandle:
+    """An execution actor behind its Ray handle."""
+
+    def __init__(self, name: str, actor: Any) -> None:
+        self._name = name
+        self._actor = actor
+
+    @property
+    def name(self) -> str:
+        """The name under which it is found."""
+        return self._name
+
+    async def start(self) -> Member:
+        """Begin its lease and its work."""
+        member: Member = unpack(await self._actor.start.remote())
+        return member
+
+    async def hold(self) -> None:
+        """Return only when the actor is gone."""
+        with contextlib.suppress(RayActorError, RayTaskError):
+            await self._actor.hold.remote()
+
+    async def status(self) -> Member:
+        """Return its present load."""
+        member: Member = unpack(await self._actor.status.remote())
+        return member
+
+    def wake(self) -> None:
+        """Let it look at the queue."""
+        self._actor.wake.remote()
+
+    async def drain(self) -> None:
+        """Let it take nothing new; return when nothing is under way."""
+        await self._actor.drain.remote()
+
+    async def close(self) -> None:
+        """End its lease and its subprocesses."""
+        async with asyncio.timeout(10):
+            await self._actor.close.remote()
+
+    def kill(self) -> None:
+        """End its process."""
+        with contextlib.suppress(RayActorError, ValueError):
+            ray.kill(self._actor)
+
+
+class RayFactory:
+    """Makes execution actors as named children of the supervisor, each on the host that was asked for."""
+
+    def __init__(self, config: PoolConfig) -> None:
+        self._config = config
+
+    def hosts(self) -> list[str]:
+        """Return the ids of the Ray nodes that are alive."""
+        return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+
+    def create(self, name: str, host: str, dedicated_to: UUID | None) -> RayHandle:
+        """Make an actor; without node affinity actors that take no CPU scatter unevenly."""
+        strategy = NodeAffinitySchedulingStrategy(node_id=host, soft=False)
+        actor = ExecutionActor.options(name=name, scheduling_strategy=strategy).remote(self._config, name, dedicated_to)
+        return RayHandle(name, actor)
+
+
+class RayPool:
+    """The pool, seen from an API replica."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._handles: dict[str, Any] = {}
+
+    async def members(self) -> list[Member]:
+        """Return the members. Raises when the supervisor does not answer."""
+        supervisor = await asyncio.to_thread(ray.get_actor, SUPERVISOR, self._namespace)
+        found: list[Member] = unpack(await supervisor.members.remote())
+        names = {member.name for member in found}
+        self._handles = {name: handle for name, handle in self._handles.items() if name in names}
+        for name in names - set(self._handles):
+            with contextlib.suppress(ValueError):
+                self._handles[name] = await asyncio.to_thread(ray.get_actor, name, self._namespace)
+        return [member for member in found if member.name in self._handles]
+
+    async def run(self, member: Member, claimed: Claimed) -> Reply:
+        """Push an execution. The call's name shows in the dashboard."""
+        method = self._handles[member.name].run.options(name=f"execution:{claimed.id}")
+        reply: Reply = unpack(await method.remote(pack(claimed)))
+        return reply
+
+    def deliver(self, actor_name: str, execution_id: UUID) -> None:
+        """Tell an actor that a signal waits."""
+        handle = self._handles.get(actor_name)
+        if handle is None:
+            with contextlib.suppress(ValueError):
+                handle = ray.get_actor(actor_name, self._namespace)
+        if handle is not None:
+            handle.deliver.remote(execution_id.bytes)
+
+    def wake_dedicated(self) -> None:
+        """Tell the supervisor that an execution wants an actor of its own."""
+        with contextlib.suppress(ValueError):
+            ray.get_actor(SUPERVISOR, self._namespace).wake_dedicated.remote()
+
+
+@cache
+def _task_host() -> TaskHost:
+    """Return this worker process's host of node work: one event loop and one sandbox, kept warm between tasks."""
+    require_own_packages()
+    return TaskHost(host=ray.util.get_node_ip_address(), pid=os.getpid())
+
+
+@ray.remote(max_retries=0, num_cpus=1)
+def run_node(call: bytes) -> bytes:
+    """Do a node's work in a Ray task."""
+    host = _task_host()
+    task: TaskCall | None = unpack(call)
+    return pack(None if task is None else host.run(task))
+
+
+class RayTasks:
+    """Runs nodes' work as Ray tasks."""
+
+    async def run(self, call: TaskCall) -> Outcome:
+        """Run the work; a task that takes longer than its node may is cancelled. Raises `NodeError` or `WorkerLost`."""
+        options: dict[str, Any] = {"num_cpus": call.cpu, "name": f"node/{call.node_type}:{call.node_id}"}
+        if call.memory_bytes:
+            options["memory"] = call.memory_bytes
+        reference = run_node.options(**options).remote(pack(call))
+        try:
+            outcome: Outcome | NodeError = unpack(await reference)
+        except asyncio.CancelledError:
+            ray.cancel(reference, force=True)
+            raise
+        except (WorkerCrashedError, TaskCancelledError, RayActorError, ray.exceptions.OutOfMemoryError) as error:
+            raise WorkerLost(f"the worker process of {call.node_id!r} died: {type(error).__name__}") from error
+        except RayTaskError as error:
+            raise NodeError(f"the Ray task of {call.node_id!r} failed: {error.cause}", "task_failed") from error
+        if isinstance(outcome, NodeError):
+            raise outcome
+        return outcome

@@ -1,0 +1,270 @@
+"""The supervisor: keeps the pool, notices deaths, reaps leases, gives dedicated executions an actor. No Ray, no SQL.
+
+Its actors are its children: they share warm task workers, and they die with it. So when it begins, all former ones are gone,
+and their leases can be ended at once instead of waiting for their time to run out.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from actors.members import ActorFactory, ActorHandle, Member
+from workflow.errors import StoreUnavailable
+from workflow.ports import Executions, LeaseEnd, Leases
+
+T = TypeVar("T")
+
+STATUS_EVERY_S = 1.0
+DEATH_BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+DEDICATED_AT_ONCE_MAX = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorConfig:
+    """How many actors per host, and how often to look."""
+
+    cluster_id: str
+    size: int
+    executions_max: int
+    lease_ttl_ms: int
+    poll_ms: int
+
+
+@dataclass(slots=True)
+class _Child:
+    handle: ActorHandle
+    member: Member
+    broken: "asyncio.Task[None]"
+
+
+class Supervisor:
+    """Keeps `size` execution actors on each host."""
+
+    def __init__(
+        self,
+        config: SupervisorConfig,
+        factory: ActorFactory,
+        leases: Leases,
+        executions: Executions,
+        *,
+        new_name: Callable[[], str],
+        maintain: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._config = config
+        self._factory = factory
+        self._leases = leases
+        self._executions = executions
+        self._new_name = new_name
+        self._maintain = maintain
+        self._children: dict[str, _Child] = {}
+        self._keeping: dict[str, list[asyncio.Task[None]]] = {}
+        self._dedicated: dict[UUID, asyncio.Task[None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._one_writer = asyncio.Lock()
+        self._poke = asyncio.Event()
+        self._full = asyncio.Event()
+        self._log = structlog.get_logger("rayloom.supervisor")
+
+    @property
+    def members(self) -> list[Member]:
+        """The pool's members with their last known load."""
+        return [child.member for child in self._children.values()]
+
+    async def start(self) -> None:
+        """End the leases of former actors, make the pool, begin to look after it."""
+        await self._until_stored(lambda: self._write(self._leases.end_cluster, self._config.cluster_id))
+        for work in (self._hosts_for_ever(), self._reap_for_ever(), self._status_for_ever(), self._dedicated_for_ever()):
+            self._spawn(work)
+
+    async def full(self) -> None:
+        """Return when every host has had its actors once."""
+        await self._full.wait()
+
+    async def close(self) -> None:
+        """End every actor."""
+        for task in [*self._background, *self._dedicated.values(), *(t for ts in self._keeping.values() for t in ts)]:
+            task.cancel()
+        await asyncio.gather(*(child.handle.close() for child in self._children.values()), return_exceptions=True)
+
+    def wake_dedicated(self) -> None:
+        """Look for dedicated executions now."""
+        self._poke.set()
+
+    async def _hosts_for_ever(self) -> None:
+        while True:
+            hosts = self._factory.hosts()
+            for host in hosts:
+                if host not in self._keeping:
+                    self._keeping[host] = [self._spawn(self._keep(host)) for _ in range(self._config.size)]
+            for host in set(self._keeping) - set(hosts):
+                for task in self._keeping.pop(host):
+                    task.cancel()
+            await asyncio.sleep(STATUS_EVERY_S)
+
+    async def _keep(self, host: str) -> None:
+        """Keep one place in the pool filled: replace an actor that died, or that has done its share."""
+        deaths = 0
+        child: _Child | None = None
+        while True:
+            if child is None:
+                await asyncio.sleep(DEATH_BACKOFF_S[min(deaths, len(DEATH_BACKOFF_S) - 1)])
+                child = await self._join(host)
+            if child is None:
+                deaths += 1
+            elif await self._due_or_broken(child):
+                successor = await self._join(host)  # before the old one goes, so that the pool stays as large as it is
+                self._spawn(self._retire(child))
+                child = successor
+            else:
+                await self._bury(child)
+                deaths = deaths + 1 if child.member.taken == 0 else 0
+                child = None
+
+    async def _join(self, host: str) -> _Child | None:
+        child = await self._create(self._new_name(), host, None)
+        if child is not None:
+            self._children[child.handle.name] = child
+            self._note_full()
+        return child
+
+    async def _create(self, name: str, host: str, dedicated_to: UUID | None) -> _Child | None:
+        handle = None
+        try:
+            handle = self._factory.create(name, host, dedicated_to)
+            member = await handle.start()
+        except Exception as error:  # whatever kept it from starting, another try is all there is
+            self._log.warning("actor.not_started", name=name, host=host, error=f"{type(error).__name__}: {error}")
+            if handle is not None:
+                handle.kill()
+            return None
+        return _Child(handle, member, self._spawn(handle.hold()))
+
+    async def _due_or_broken(self, child: _Child) -> bool:
+        """Wait until an actor has done its share (True) or is gone (False)."""
+        while not child.broken.done():
+            if child.member.taken >= self._config.executions_max:
+                return True
+            await asyncio.wait({child.broken}, timeout=STATUS_EVERY_S)
+        return False
+
+    async def _retire(self, child: _Child) -> None:
+        child.member = replace(child.member, draining=True)
+        try:
+            await child.handle.drain()
+            await child.handle.close()
+        except Exception as error:  # it died meanwhile: then it is buried like any other
+            self._log.warning("actor.retired_early", name=child.handle.name, error=type(error).__name__)
+            await self._bury(child)
+        self._children.pop(child.handle.name, None)
+        child.handle.kill()
+
+    async def _bury(self, child: _Child) -> None:
+        """An actor is gone: end its lease at once, so that others take over what it owned."""
+        self._children.pop(child.handle.name, None)
+        self._log.warning("actor.gone", name=child.handle.name, pid=child.member.pid)
+        lease_id = child.member.lease_id
+        await self._until_stored(lambda: self._write(self._leases.end, lease_id, LeaseEnd.CRASHED))
+        self._wake_all()
+        child.handle.kill()
+
+    async def _status_for_ever(self) -> None:
+        while True:
+            await asyncio.gather(*(self._ask(child) for child in list(self._children.values())))
+            await asyncio.sleep(STATUS_EVERY_S)
+
+    async def _ask(self, child: _Child) -> None:
+        try:
+            async with asyncio.timeout(2 * STATUS_EVERY_S):
+                status = await child.handle.status()
+        except Exception:  # noqa: BLE001 - the held call says whether it is gone; a slow answer is no news
+            return
+        child.member = replace(status, draining=status.draining or child.member.draining)
+
+    async def _reap_for_ever(self) -> None:
+        hourly = 0.0
+        while True:
+            try:
+                if await self._write(self._leases.reap, self._config.lease_ttl_ms):
+                    self._wake_all()
+                if hourly <= 0:
+                    await self._maintain()
+                    hourly = 3_600_000
+            except StoreUnavailable as error:
+                self._log.warning("reap.store_unavailable", error=error.message)
+            hourly -= self._config.poll_ms
+            await asyncio.sleep(self._config.poll_ms / 1000)
+
+    async def _dedicated_for_ever(self) -> None:
+        while True:
+            try:
+                for execution_id in await self._executions.claimable_dedicated(DEDICATED_AT_ONCE_MAX):
+                    if execution_id not in self._dedicated and len(self._dedicated) < DEDICATED_AT_ONCE_MAX:
+                        self._dedicated[execution_id] = self._spawn(self._give_dedicated(execution_id))
+            except StoreUnavailable as error:
+                self._log.warning("dedicated.store_unavailable", error=error.message)
+            self._poke.clear()
+            try:
+                async with asyncio.timeout(self._config.poll_ms / 1000):
+                    await self._poke.wait()
+            except TimeoutError:
+                pass
+
+    async def _give_dedicated(self, execution_id: UUID) -> None:
+        child = None
+        try:
+            host = self._factory.hosts()[0]
+            child = await self._create(f"execution:{execution_id}", host, execution_id)
+            if child is None:
+                return
+            done = asyncio.ensure_future(child.handle.drain())
+            await asyncio.wait({done, child.broken}, return_when=asyncio.FIRST_COMPLETED)
+            if child.broken.done():
+                done.cancel()
+                await self._bury(child)
+            else:
+                await child.handle.close()
+        finally:
+            if child is not None:
+                child.handle.kill()
+            self._dedicated.pop(execution_id, None)
+
+    def _wake_all(self) -> None:
+        for child in self._children.values():
+            child.handle.wake()
+        self._poke.set()
+
+    def _note_full(self) -> None:
+        if self._keeping and len(self._children) >= self._config.size * len(self._keeping):
+            self._full.set()
+
+    async def _write(self, write: Callable[..., T], *arguments: object) -> T:
+        async with self._one_writer:  # the connection of the leases is for one thread at a time
+            return await asyncio.to_thread(write, *arguments)
+
+    async def _until_stored(self, write: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await write()
+            except StoreUnavailable as error:
+                self._log.warning("supervisor.store_unavailable", error=error.message)
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+    def _spawn(self, work: Awaitable[None]) -> "asyncio.Task[None]":
+        async def quietly() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a held call breaks with whatever Ray raises
+                self._log.debug("supervisor.work_ended", error=type(error).__name__)
+
+        task = asyncio.get_running_loop().create_task(quietly())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task

@@ -1,0 +1,70 @@
+"""`action.respond`: says what the execution answers to whoever started it."""
+
+from typing import Any
+
+from workflow import expression
+from workflow.spec import MAIN, Item, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs, Problem
+
+SPEC = NodeSpec(
+    type="action.respond",
+    title="Respond",
+    category="action",
+    description="Sets what the execution answers. Its one item holds the answer: `status_code` and `body`.",
+    responds=True,
+    config_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "respond_with": {
+                "enum": ["first_item", "all_items", "json"],
+                "default": "first_item",
+                "title": "Respond with",
+                "description": (
+                    "`first_item`: the first item's object, null if there is no item. `all_items`: the list of the "
+                    "items' objects. `json`: what stands in `body`."
+                ),
+            },
+            "body": {
+                "title": "Body",
+                "description": "Any JSON for `json`; strings in it may hold `{{ }}` and see the first item.",
+            },
+            "status_code": {
+                "type": "integer",
+                "minimum": 200,
+                "maximum": 599,
+                "default": 200,
+                "title": "Status code",
+                "description": "The HTTP status of the answer, where it is given over HTTP.",
+            },
+        },
+        "additionalProperties": False,
+        "if": {"properties": {"respond_with": {"const": "json"}}, "required": ["respond_with"]},
+        "then": {"required": ["body"]},
+    },
+)
+
+
+async def run(context: NodeContext, config: JsonObject, items: Items) -> Outputs:
+    """Make the answer out of the items."""
+    answer: JsonObject = {"status_code": config.get("status_code", 200), "body": _body(context, config, items)}
+    return {MAIN: [Item(json=answer)]}
+
+
+def check(config: JsonObject) -> list[Problem]:
+    """Check the expressions of the body, where it is used."""
+    return expression.problems(config.get("body"), "body") if config.get("respond_with") == "json" else []
+
+
+def _body(context: NodeContext, config: JsonObject, items: Items) -> Any:
+    match config.get("respond_with", "first_item"):
+        case "all_items":
+            return [item["json"] for item in items]
+        case "json":
+            first = items[0]["json"] if items else {}
+            scope = next(expression.scopes(context, [first]))
+            return expression.compile_value(config["body"]).evaluate(scope)
+        case _:
+            return items[0]["json"] if items else None
+
+
+NODE_TYPE = NodeType(SPEC, run, check)

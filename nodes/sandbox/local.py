@@ -1,0 +1,48 @@
+"""The sandbox of one process: both languages, a few worker processes each."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from nodes.sandbox.javascript import JavaScriptSandbox
+from nodes.sandbox.python import PythonSandbox
+from workflow.spec import CodeLimits, CodeResult
+
+
+class LocalSandbox:
+    """Implements `workflow.spec.Sandbox` with worker processes that are children of this process.
+
+    Making one costs nothing and a worker is started when it is first needed. `size` is how many workers each language
+    may have; more evaluations than that wait for their turn, which does not count against their time limit.
+    """
+
+    def __init__(self, size: int = 2) -> None:
+        self._python = PythonSandbox(size)
+        self._javascript = JavaScriptSandbox(size)
+
+    async def start(self) -> None:
+        """Start one worker of each language ahead of need. Raises `NodeError` (`sandbox_crashed`)."""
+        await self._python.start()
+        await self._javascript.start()
+
+    async def close(self) -> None:
+        """End every worker, also busy ones, whose evaluations fail; returns when no process is left."""
+        await self._python.close()
+        await self._javascript.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def python(
+        self, body: str, arguments: Mapping[str, Any], limits: CodeLimits, *, each: str = ""
+    ) -> CodeResult:
+        """Run `body` as the body of a Python function; see `PythonSandbox.evaluate`."""
+        return await self._python.evaluate(body, arguments, limits, each=each)
+
+    async def javascript(
+        self, body: str, arguments: Mapping[str, Any], limits: CodeLimits, *, each: str = ""
+    ) -> CodeResult:
+        """Run `body` as the body of a JavaScript function; see `JavaScriptSandbox.evaluate`."""
+        return await self._javascript.evaluate(body, arguments, limits, each=each)

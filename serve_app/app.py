@@ -1,0 +1,36 @@
+"""The application: routers, error handlers, middleware. No Ray in here: it runs as well under any ASGI server."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+
+from serve_app.observing import Observe
+from serve_app.problems import answer_errors
+from serve_app.routes import events, executions, health, node_types, workflows
+from serve_app.services import Services
+
+PREFIX = "/api/v1"
+
+
+def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]]) -> FastAPI:
+    """Return the application; its services live as long as it does."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services() as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Rayloom",
+        version="1",
+        description="Durable workflows on a Ray cluster. Errors are problem+json (RFC 9457) with a stable `code`.",
+        lifespan=lifespan,
+    )
+    for router in (workflows.router, executions.router, events.router, node_types.router):
+        app.include_router(router, prefix=PREFIX)
+    app.include_router(health.router)
+    answer_errors(app)
+    app.add_middleware(Observe, state=app.state)
+    return app

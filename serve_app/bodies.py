@@ -1,0 +1,60 @@
+"""Reading request bodies: bounded in bytes before they are parsed, in depth and numbers while they are."""
+
+from typing import Any
+
+from fastapi import Request
+
+from workflow.errors import BadInput, TooLarge, Unprocessable
+from workflow.values import decode, encode
+
+DRAIN_BYTES_MAX = 256 * 1024 * 1024
+"""A body over the limit is read and thrown away up to here, so that the client sees the answer and not a broken pipe."""
+
+
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """Return the body. Raises `TooLarge`."""
+    announced = request.headers.get("content-length", "")
+    length = int(announced) if announced.isdecimal() else 0
+    if length > DRAIN_BYTES_MAX:
+        raise _too_large(length, bytes_max)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= bytes_max and length <= bytes_max:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+        if size > DRAIN_BYTES_MAX:
+            break
+    if max(size, length) > bytes_max:
+        raise _too_large(max(size, length), bytes_max)
+    return b"".join(chunks)
+
+
+def parse_object(body: bytes, known: frozenset[str]) -> dict[str, Any]:
+    """Return the JSON object in a body; an empty body is an empty object. Raises `BadInput`, `Unprocessable`."""
+    value = decode(body) if body.strip() else {}
+    if not isinstance(value, dict):
+        raise BadInput("the body must be a JSON object", "body_not_an_object")
+    unknown = sorted(set(value) - known)
+    if unknown:
+        fields = {"unknown": unknown[:20], "known": sorted(known)}
+        raise Unprocessable(f"the body has a field that is not known here: {unknown[0]!r}", "unknown_field", fields)
+    return value
+
+
+def input_json(value: Any, bytes_max: int) -> bytes:
+    """Return an execution's input as JSON. Raises `Unprocessable` unless it is an object, a list of objects or null."""
+    items = value if isinstance(value, list) else [value]
+    if value is not None and not all(isinstance(item, dict) for item in items):
+        raise Unprocessable("`input` must be a JSON object, a list of objects, or null", "input_invalid")
+    data = encode(value)
+    if len(data) > bytes_max:
+        raise _too_large(len(data), bytes_max, "input")
+    return data
+
+
+def _too_large(size: int, bytes_max: int, what: str = "body") -> TooLarge:
+    fields = {"bytes": size, "bytes_max": bytes_max}
+    return TooLarge(f"the {what} has {size} bytes, more than the {bytes_max} that are allowed", f"{what}_too_large", fields)

@@ -1,0 +1,31 @@
+"""What a replica is told when it is made: plain values, since it does not have its driver's environment."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiLimits:
+    """Limits of what may be asked."""
+
+    body_bytes_max: int = 16 * 1024 * 1024
+    input_bytes_max: int = 4 * 1024 * 1024
+    nodes_max: int = 5_000
+    wait_s_max: int = 300
+    page_size_max: int = 500
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """Take what concerns the API from the limits of all parts."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiConfig:
+    """All that a replica needs to know."""
+
+    dsn: str
+    cluster_id: str
+    namespace: str
+    limits: ApiLimits

@@ -1,0 +1,50 @@
+"""The Ray Serve deployment: the only module here that names Ray. Each replica makes its own application and services."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+
+from actors.logging import configure_logging
+from actors.packages import require_own_packages
+from actors.remote import RayPool
+from serve_app.app import create_app
+from serve_app.config import ApiConfig, ApiLimits
+from serve_app.services import Services, open_services
+
+MAX_ONGOING_REQUESTS = 500
+
+
+def build(arguments: dict[str, Any]) -> serve.Application:
+    """Return the Serve application. `arguments`: dsn, cluster_id, namespace, replicas, limits."""
+    config = ApiConfig(
+        dsn=arguments["dsn"],
+        cluster_id=arguments["cluster_id"],
+        namespace=arguments["namespace"],
+        limits=ApiLimits.of(arguments["limits"]),
+    )
+
+    def make_app() -> FastAPI:
+        require_own_packages()
+        configure_logging()
+
+        def services() -> AbstractAsyncContextManager[Services]:
+            return open_services(config, RayPool(config.namespace))
+
+        return create_app(services)
+
+    @serve.deployment(
+        name="api",
+        num_replicas=arguments["replicas"],
+        max_ongoing_requests=MAX_ONGOING_REQUESTS,
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=5,
+        health_check_period_s=5,
+        health_check_timeout_s=10,
+    )
+    @serve.ingress(make_app)
+    class Api:
+        """The API's replicas."""
+
+    return Api.bind()

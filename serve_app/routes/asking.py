@@ -1,0 +1,53 @@
+"""What several routes ask of a request: the services, the time to wait, the idempotency key, a JSON answer."""
+
+from hashlib import sha256
+from typing import Annotated, Any, cast
+
+import orjson
+from fastapi import Depends, Query, Request
+from fastapi.responses import Response
+
+from serve_app.services import Services
+from workflow.errors import Unprocessable
+from workflow.ports import IdempotencyKey
+
+KEY_CHARS_MAX = 255
+
+
+def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+Asked = Annotated[Services, Depends(_services)]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
+Limit = Annotated[int, Query(ge=1, le=500, description="how many at most")]
+
+
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a JSON response."""
+    return Response(orjson.dumps(body), status, headers, "application/json")
+
+
+def wait_seconds(request: Request, wait_s_max: int) -> float:
+    """Return `?wait=` in seconds, 0 when it is absent. Raises `Unprocessable`."""
+    text = request.query_params.get("wait", "")
+    if not text:
+        return 0.0
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= wait_s_max:
+        raise Unprocessable(f"`wait` is a number of seconds from 0 to {wait_s_max}", "wait_invalid", {"wait_s_max": wait_s_max})
+    return seconds
+
+
+def idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:
+    """Return the caller's key with the fingerprint of the request. Raises `Unprocessable`."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= KEY_CHARS_MAX or not key.isprintable():
+        raise Unprocessable(f"an Idempotency-Key has 1 to {KEY_CHARS_MAX} printable characters", "idempotency_key_invalid")
+    asked = b"\n".join((request.method.encode(), request.url.path.encode(), body))
+    return IdempotencyKey(key=key, fingerprint=sha256(asked).digest())

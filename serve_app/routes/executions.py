@@ -1,0 +1,202 @@
+"""Executions: accept them, look at them, cancel them."""
+
+import asyncio
+from http import HTTPStatus
+from time import monotonic
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from actors.ids import new_id, now_ms
+from serve_app import views
+from serve_app.accepting import Request as Accepting
+from serve_app.accepting import Submitted
+from serve_app.auth import Editor, Viewer
+from serve_app.bodies import input_json, parse_object, read_body
+from serve_app.routes.asking import Asked, Cursor, Limit, answer, idempotency_key, wait_seconds
+from serve_app.services import Services
+from workflow.document import parse_document
+from workflow.errors import Unprocessable
+from workflow.ports import Isolation, NewExecution, SignalKind
+from workflow.states import ExecutionStatus
+
+router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
+
+EXECUTE_FIELDS = frozenset({"input"})
+EXECUTE_DEFINITION_FIELDS = frozenset({"definition", "input"})
+WAIT = {
+    "name": "wait",
+    "in": "query",
+    "schema": {"type": "number", "minimum": 0},
+    "description": "seconds to wait for the end: 200 with the result when it came, else 202 with the execution",
+}
+KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "the same key with the same request returns the same execution; with another request it is refused",
+}
+ITEMS_SCHEMA = {"description": "a JSON object, a list of objects, or null"}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"model": views.ExecutionOut, "description": "it has ended"},
+    202: {"model": views.ExecutionOut, "description": "it is durable and goes its way"},
+}
+
+
+def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {
+        "parameters": [WAIT, KEY],
+        "requestBody": {"required": bool(required), "content": {"application/json": {"schema": schema}}},
+    }
+
+
+@router.post(
+    "/workflows/{workflow_id}/execute",
+    operation_id="execute_workflow",
+    responses=ANSWERS,
+    openapi_extra=_body({"input": ITEMS_SCHEMA}, []),
+)
+async def execute_workflow(workflow_id: UUID, request: Request, caller: Editor, services: Asked) -> Response:
+    """Execute the current version of a workflow."""
+    wait_s = wait_seconds(request, services.config.limits.wait_s_max)
+    body = await read_body(request, services.config.limits.body_bytes_max)
+    asked = parse_object(body, EXECUTE_FIELDS)
+    given = input_json(asked.get("input"), services.config.limits.input_bytes_max)
+    current = await services.versions.current(caller.workspace_id, workflow_id)
+    new = NewExecution(
+        id=new_id(),
+        workspace_id=caller.workspace_id,
+        workflow_id=workflow_id,
+        definition=None,
+        input=given,
+        nodes_total=current.nodes_total,
+        trigger_type="api",
+        triggered_by=caller.user_id,
+        isolation=Isolation(current.isolation),
+        idempotency=idempotency_key(request, body),
+    )
+
+    async def definition_of(version: int | None) -> bytes:
+        if version is None or version == current.version:
+            return current.definition
+        return (await services.versions.version(caller.workspace_id, workflow_id, version)).definition
+
+    return await _accept(services, Accepting(new=new, workflow_name=current.name, definition_of=definition_of), wait_s)
+
+
+@router.post(
+    "/executions",
+    operation_id="execute_definition",
+    responses=ANSWERS,
+    openapi_extra=_body({"definition": {"type": "object"}, "input": ITEMS_SCHEMA}, ["definition"]),
+)
+async def execute_definition(request: Request, caller: Editor, services: Asked) -> Response:
+    """Execute a workflow document that is sent along; it is stored with the execution."""
+    limits = services.config.limits
+    wait_s = wait_seconds(request, limits.wait_s_max)
+    body = await read_body(request, limits.body_bytes_max)
+    asked = parse_object(body, EXECUTE_DEFINITION_FIELDS)
+    if "definition" not in asked:
+        raise Unprocessable("the body needs the field `definition`, a workflow document", "definition_missing")
+    given = input_json(asked.get("input"), limits.input_bytes_max)
+    document = parse_document(asked["definition"])
+    await compiled(services, document)
+    definition = orjson.dumps(asked["definition"])
+    new = NewExecution(
+        id=new_id(),
+        workspace_id=caller.workspace_id,
+        workflow_id=None,
+        definition=definition,
+        input=given,
+        nodes_total=len(document.nodes),
+        trigger_type="api",
+        triggered_by=caller.user_id,
+        isolation=document.settings.isolation,
+        idempotency=idempotency_key(request, body),
+    )
+
+    async def definition_of(_version: int | None) -> bytes:
+        return definition
+
+    return await _accept(services, Accepting(new=new, workflow_name=document.name, definition_of=definition_of), wait_s)
+
+
+@router.get("/executions", operation_id="list_executions", response_model=views.ExecutionsOut)
+async def list_executions(
+    caller: Viewer,
+    services: Asked,
+    status: Annotated[ExecutionStatus | None, Query(description="only those with this status")] = None,
+    workflow_id: Annotated[UUID | None, Query(description="only those of this workflow")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Response:
+    """List the workspace's executions, newest first, without their data."""
+    page = await services.listing.executions(
+        caller.workspace_id, status=status, workflow_id=workflow_id, cursor=cursor, limit=limit
+    )
+    return answer({"items": [views.execution(v, with_data=False) for v in page.items], "next_cursor": page.next_cursor})
+
+
+@router.get("/executions/{execution_id}", operation_id="get_execution", response_model=views.ExecutionOut)
+async def get_execution(execution_id: UUID, caller: Viewer, services: Asked) -> Response:
+    """Show an execution with its output."""
+    return answer(views.execution(await services.executions.get(caller.workspace_id, execution_id)))
+
+
+@router.get("/executions/{execution_id}/nodes", operation_id="list_execution_nodes", response_model=views.NodesOut)
+async def list_nodes(execution_id: UUID, caller: Viewer, services: Asked) -> Response:
+    """Show the nodes of an execution with their outputs, in the order in which they ended."""
+    rows = await services.executions.nodes(caller.workspace_id, execution_id)
+    return answer({"items": [views.node(row) for row in rows], "next_cursor": None})
+
+
+@router.post(
+    "/executions/{execution_id}/cancel",
+    operation_id="cancel_execution",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=views.ExecutionOut,
+)
+async def cancel_execution(execution_id: UUID, caller: Editor, services: Asked) -> Response:
+    """Ask for an execution to stop: 202 when the wish is durable, 409 when it has ended already."""
+    by = orjson.dumps({"by": str(caller.user_id)})
+    view = await services.executions.signal(caller.workspace_id, execution_id, new_id(), SignalKind.CANCEL, by)
+    if view.status is ExecutionStatus.QUEUED:
+        services.acceptor.queue_changed()
+    elif view.actor_name:
+        services.pool.deliver(view.actor_name, execution_id)
+    return answer(views.execution(view), HTTPStatus.ACCEPTED)
+
+
+async def compiled(services: Services, document: Any) -> list[dict[str, str]]:
+    """Compile a document off the loop and return its warnings. Raises `InvalidDefinition`."""
+    result = await asyncio.to_thread(services.compiler.compile, document)
+    return [finding.as_dict() for finding in result.warnings]
+
+
+async def _accept(services: Services, asked: Accepting, wait_s: float) -> Response:
+    deadline = monotonic() + wait_s
+    queued_ms = now_ms()
+    submitted = await services.acceptor.accept(asked)
+    services.metrics.pushes.labels("pushed" if submitted.reply is not None else "queued").inc()
+    new = asked.new
+    if wait_s and submitted.reply is not None:
+        done, _ = await asyncio.wait({submitted.reply}, timeout=wait_s)
+        reply = submitted.reply.result() if done else None
+        if reply is not None and reply.finished is not None and submitted.member is not None:
+            end = reply.finished
+            version = submitted.accepted.workflow_version
+            body = views.finished(new, version, submitted.member, end, shared=reply.shared, queued_ms=queued_ms)
+            return answer(body)
+    return await _follow(services, new.workspace_id, submitted, max(0.0, deadline - monotonic()))
+
+
+async def _follow(services: Services, workspace_id: UUID, submitted: Submitted, left_s: float) -> Response:
+    execution_id = submitted.accepted.id
+    view = await services.follower.terminal(workspace_id, execution_id, left_s)
+    status = HTTPStatus.OK if view.status.terminal else HTTPStatus.ACCEPTED
+    headers = {"Location": f"/api/v1/workspaces/{workspace_id}/executions/{execution_id}"}
+    return answer(views.execution(view), status, headers)

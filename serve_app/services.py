@@ -1,0 +1,141 @@
+"""The composition root of a replica: everything that routes use, made in the replica's own event loop."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from actors.members import PoolPort
+from actors.pool import ActorPool
+from nodes.catalog import load_catalog
+from serve_app.accepting import Acceptor
+from serve_app.auth import KeyCache
+from serve_app.config import ApiConfig
+from serve_app.following import Follower
+from serve_app.metrics import Metrics
+from store.accounts import Accounts
+from store.engine import StoreConfig, make_engine, make_pool
+from store.executions import PostgresExecutions
+from store.listing import Listing
+from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
+from store.workflows import Workflows
+from store.writer import GroupWriter
+from workflow.compile import Compiler
+from workflow.ports import Accepted, NewExecution
+from workflow.spec import Catalog
+
+ACCEPT_BATCH_MAX = 128
+DEFINITIONS_KEPT_MAX = 512
+CURRENT_TTL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Runnable:
+    """What running a version takes."""
+
+    version: int
+    name: str
+    definition: bytes
+    nodes_total: int
+    isolation: str
+
+
+class Versions:
+    """Remembers versions, which never change, and for a moment which one is current.
+
+    The insert pins whatever is current when it commits; if that is another one, it is fetched before the actor is called.
+    """
+
+    def __init__(self, workflows: Workflows) -> None:
+        self._workflows = workflows
+        self._known: OrderedDict[tuple[UUID, UUID, int], Runnable] = OrderedDict()
+        self._current: dict[tuple[UUID, UUID], tuple[float, int]] = {}
+
+    async def current(self, workspace_id: UUID, workflow_id: UUID) -> Runnable:
+        """Return the version that is, or was a moment ago, current. Raises `NotFound`."""
+        until, number = self._current.get((workspace_id, workflow_id), (0.0, 0))
+        if time.monotonic() < until:
+            return await self.version(workspace_id, workflow_id, number)
+        found = await self._workflows.get(workspace_id, workflow_id)
+        if len(self._current) > DEFINITIONS_KEPT_MAX:
+            self._current.clear()
+        self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, found.version)
+        return await self.version(workspace_id, workflow_id, found.version)
+
+    async def version(self, workspace_id: UUID, workflow_id: UUID, number: int) -> Runnable:
+        """Return a version. Raises `NotFound`."""
+        key = (workspace_id, workflow_id, number)
+        known = self._known.get(key)
+        if known is None:
+            found = await self._workflows.get_version(workspace_id, workflow_id, number)
+            isolation = found.settings.get("isolation", "pooled")
+            known = Runnable(number, found.name, found.document(), len(found.nodes), isolation)
+            self._known[key] = known
+            if len(self._known) > DEFINITIONS_KEPT_MAX:
+                self._known.popitem(last=False)
+        return known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What routes use."""
+
+    config: ApiConfig
+    keys: KeyCache
+    catalog: Catalog
+    compiler: Compiler
+    executions: PostgresExecutions
+    listing: Listing
+    workflows: Workflows
+    versions: Versions
+    acceptor: Acceptor
+    follower: Follower
+    pool: ActorPool
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Services]:
+    """Make the services and begin their background work; undo both at the end."""
+    store = StoreConfig(dsn=config.dsn, application_name="rayloom-api", pool_size_min=2, pool_size_max=6)
+    connections = make_pool(store)
+    await connections.open()
+    engine = make_engine(store)
+    executions = PostgresExecutions(connections)
+    follower = Follower(executions)
+    listener = Listener(config.dsn, {EVENTS_CHANNEL: follower.on_notification})
+    listener.start()
+    notifier = Notifier(config.dsn)
+    writer: GroupWriter[NewExecution, Accepted] = GroupWriter(
+        executions.accept, name="accept", batch_max=ACCEPT_BATCH_MAX, size_of=lambda new: len(new.input) + len(new.definition or b"")
+    )
+    pool = ActorPool(port)
+    await pool.refresh()
+    refreshing = asyncio.create_task(pool.refresh_for_ever())
+    catalog = load_catalog()
+    workflows = Workflows(engine)
+    try:
+        yield Services(
+            config=config,
+            keys=KeyCache(Accounts(engine).authenticate),
+            catalog=catalog,
+            compiler=Compiler(catalog, nodes_max=config.limits.nodes_max),
+            executions=executions,
+            listing=Listing(engine),
+            workflows=workflows,
+            versions=Versions(workflows),
+            acceptor=Acceptor(writer.submit, pool, lambda: notifier.notify(QUEUE_CHANNEL)),
+            follower=follower,
+            pool=pool,
+            metrics=Metrics(),
+        )
+    finally:
+        refreshing.cancel()
+        await listener.close()
+        await writer.close()
+        await notifier.close()
+        await engine.dispose()
+        await connections.close()

@@ -1,0 +1,240 @@
+"""What is answered: the JSON of executions, nodes, events, workflows and node types, and their models for the OpenAPI page.
+
+The hot answers are written with orjson from what is at hand; item data is passed through as the bytes that were stored.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel
+
+from actors.execution import Finished
+from actors.members import Member
+from workflow.ports import EventRow, ExecutionView, NewExecution, NodeRow
+from workflow.spec import NodeType
+from workflow.states import ExecutionStatus
+
+
+class ErrorOut(BaseModel):
+    """Why an execution or a node failed."""
+
+    code: str
+    message: str
+    node_id: str | None = None
+
+
+class ActorOut(BaseModel):
+    """The execution actor that owns, or owned, the execution. `shared` says whether others ran there at the same time."""
+
+    id: str
+    name: str
+    pid: int | None
+    host: str
+    shared: bool | None
+
+
+class TimingsOut(BaseModel):
+    """Times in ISO 8601 (UTC), durations in milliseconds."""
+
+    queued_at: str
+    started_at: str | None
+    completed_at: str | None
+    duration_ms: int | None
+
+
+class ExecutionOut(BaseModel):
+    """An execution."""
+
+    id: UUID
+    workspace_id: UUID
+    workflow_id: UUID | None
+    workflow_version: int | None
+    status: ExecutionStatus
+    trigger_type: str
+    isolation: str
+    priority: int
+    epoch: int
+    last_seq: int
+    nodes_total: int
+    nodes_completed: int
+    output: Any
+    error: ErrorOut | None
+    actor: ActorOut | None
+    timings: TimingsOut
+
+
+class NodeOut(BaseModel):
+    """One node of an execution; `output` are its items by handle."""
+
+    node_id: str
+    node_name: str
+    node_type: str
+    run_index: int
+    status: str
+    attempt: int
+    started_at: str | None
+    completed_at: str | None
+    duration_ms: float | None
+    output: Any
+    error: ErrorOut | None
+    logs: str
+    placement: str
+    pid: int | None
+    host: str
+
+
+class NodesOut(BaseModel):
+    """The nodes of an execution, in the order in which they ended."""
+
+    items: list[NodeOut]
+    next_cursor: str | None
+
+
+class ExecutionsOut(BaseModel):
+    """A page of executions, newest first."""
+
+    items: list[ExecutionOut]
+    next_cursor: str | None
+
+
+class NodeTypeOut(BaseModel):
+    """A node type."""
+
+    type: str
+    version: int
+    title: str
+    category: str
+    description: str
+    config_schema: dict[str, Any]
+    inputs: list[str]
+    outputs: list[str]
+    trigger: bool
+    effect: str
+    placement: str
+    timeout_ms: int
+
+
+def iso(at_ms: int | None) -> str | None:
+    """Return a Unix time in milliseconds as ISO 8601."""
+    if at_ms is None:
+        return None
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def execution(view: ExecutionView, *, with_data: bool = True) -> dict[str, Any]:
+    """Return an execution as it is stored; a list shows it without its output."""
+    actor = None
+    if view.actor_id:
+        actor = {"id": view.actor_id, "name": view.actor_name, "pid": view.pid, "host": view.host, "shared": view.shared}
+    return {
+        "id": str(view.id),
+        "workspace_id": str(view.workspace_id),
+        "workflow_id": _text(view.workflow_id),
+        "workflow_version": view.workflow_version,
+        "status": view.status.value,
+        "trigger_type": view.trigger_type,
+        "isolation": view.isolation.value,
+        "priority": view.priority,
+        "epoch": view.epoch,
+        "last_seq": view.last_seq,
+        "nodes_total": view.nodes_total,
+        "nodes_completed": view.nodes_completed,
+        **({"output": raw(view.output)} if with_data else {}),
+        "error": _error(view.error_code, view.error_message, view.error_node_id),
+        "actor": actor,
+        "timings": _timings(view.queued_ms, view.started_ms, view.completed_ms),
+    }
+
+
+def finished(new: NewExecution, version: int | None, member: Member, end: Finished, *, shared: bool, queued_ms: int) -> dict[str, Any]:
+    """Return an execution that this replica pushed, from the actor's answer: the same as `execution` of the stored row."""
+    ending = end.ending
+    return {
+        "id": str(end.id),
+        "workspace_id": str(new.workspace_id),
+        "workflow_id": _text(new.workflow_id),
+        "workflow_version": version,
+        "status": ending.status.value,
+        "trigger_type": new.trigger_type,
+        "isolation": new.isolation.value,
+        "priority": new.priority,
+        "epoch": end.epoch,
+        "last_seq": end.last_seq,
+        "nodes_total": end.nodes_total,
+        "nodes_completed": end.nodes_completed,
+        "output": raw(ending.output),
+        "error": _error(ending.error_code, ending.error_message, ending.error_node_id),
+        "actor": {"id": member.actor_id, "name": member.name, "pid": member.pid, "host": member.host, "shared": shared},
+        "timings": _timings(queued_ms, end.started_ms, ending.at_ms),
+    }
+
+
+def node(row: NodeRow) -> dict[str, Any]:
+    """Return a node execution."""
+    return {
+        "node_id": row.node_id,
+        "node_name": row.node_name,
+        "node_type": row.node_type,
+        "run_index": row.run_index,
+        "status": row.status.value,
+        "attempt": row.attempt,
+        "started_at": iso(row.started_ms),
+        "completed_at": iso(row.completed_ms),
+        "duration_ms": row.duration_ms,
+        "output": raw(row.output),
+        "error": _error(row.error_code, row.error_message, ""),
+        "logs": row.logs,
+        "placement": row.placement,
+        "pid": row.pid,
+        "host": row.host,
+    }
+
+
+def event(row: EventRow) -> bytes:
+    """Return an event as the data of a stream message."""
+    head = {"seq": row.seq, "kind": row.kind, "at": iso(row.at_ms)}
+    return orjson.dumps({**head, **orjson.loads(row.body)})
+
+
+def node_type(found: NodeType) -> dict[str, Any]:
+    """Return a node type."""
+    spec = found.spec
+    return {
+        "type": spec.type,
+        "version": spec.version,
+        "title": spec.title,
+        "category": spec.category,
+        "description": spec.description,
+        "config_schema": spec.config_schema,
+        "inputs": list(spec.inputs),
+        "outputs": list(spec.outputs),
+        "trigger": spec.trigger,
+        "effect": spec.effect.value,
+        "placement": spec.placement.value,
+        "timeout_ms": spec.timeout_ms,
+    }
+
+
+def raw(data: bytes | None) -> orjson.Fragment | None:
+    """Return stored JSON to be passed through without parsing."""
+    return None if data is None else orjson.Fragment(data)
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _error(code: str, message: str, node_id: str) -> dict[str, Any] | None:
+    return {"code": code, "message": message, "node_id": node_id or None} if code else None
+
+
+def _timings(queued_ms: int, started_ms: int | None, completed_ms: int | None) -> dict[str, Any]:
+    done = started_ms is not None and completed_ms is not None
+    return {
+        "queued_at": iso(queued_ms),
+        "started_at": iso(started_ms),
+        "completed_at": iso(completed_ms),
+        "duration_ms": max(0, completed_ms - started_ms) if done else None,  # type: ignore[operator]
+    }

@@ -1,0 +1,233 @@
+"""`workflow.ports.Executions` over PostgreSQL: every write is one statement, so it happens whole or not at all.
+
+Nothing is retried here: after an outage the outcome is unknown, and only the caller knows whether to ask again. Asking
+again is safe: a repeated flush is recognised by its `last_seq`, a repeated accept by its id.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from store import reading, statements
+from store.arrays import ints, texts, uuids
+from store.columns import accept_columns, flush_columns, last_seq_after
+from store.engine import Pool
+from store.outages import connection_of
+from workflow.errors import Bug, Conflict, NotFound
+from workflow.ports import (
+    Accepted,
+    Claimed,
+    EventRow,
+    ExecutionView,
+    Flush,
+    History,
+    NewExecution,
+    NodeRow,
+    Outcome,
+    Signal,
+    SignalKind,
+    Verdict,
+)
+from workflow.states import ExecutionStatus
+
+WORKSPACES_PER_CLAIM = 32
+"""A claim looks at this many workspaces after the point where the last one stopped, and as many from the start."""
+NOBODY = UUID(int=0)
+
+
+class PostgresExecutions:
+    """Executions in PostgreSQL. The pool must have been opened in the running loop."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._claimed_last = NOBODY
+
+    async def accept(self, batch: Sequence[NewExecution]) -> list[Accepted]:
+        """Make the executions durable, in one statement; one answer each, in order."""
+        if not batch:
+            return []
+        rows = await self._fetch(statements.ACCEPT, accept_columns(batch))
+        answers: list[Accepted | None] = []
+        for new, (_, found, created, status, owner, version) in zip(batch, rows, strict=True):
+            if not found:
+                answers.append(Accepted(outcome=Outcome.NO_WORKFLOW, id=new.id))
+            elif created:
+                answers.append(_accepted(Outcome.CREATED, new.id, status, owner, version))
+            else:
+                answers.append(None)
+        left = [place for place, answer in enumerate(answers) if answer is None]
+        before = await self._accepted_before(batch, left) if left else {}
+        return [answer or before[place] for place, answer in enumerate(answers)]
+
+    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int) -> list[Claimed]:
+        """Take up to `limit` pooled executions: orphans, those with unread signals, then by priority and in turns."""
+        if limit < 1:
+            return []
+        rows = await self._fetch(
+            statements.CLAIM,
+            {
+                "owner": owner,
+                "limit": limit,
+                "window": 4 * limit + 64,
+                "grace_ms": orphan_grace_ms,
+                "after": self._claimed_last,
+                "spaces": WORKSPACES_PER_CLAIM,
+            },
+        )
+        taken = [reading.claimed_from(row) for row in rows]
+        if taken:
+            self._claimed_last = taken[-1].workspace_id
+        return taken
+
+    async def mark_alone(self, execution_id: UUID, epoch: int, *, alone: bool) -> None:
+        """Note that the execution is (no longer) the only one on its actor."""
+        async with connection_of(self._pool) as connection:
+            await connection.execute(
+                "UPDATE executions SET alone = %s WHERE id = %s AND epoch = %s AND status = 'running'",
+                (alone, execution_id, epoch),
+            )
+
+    async def claim_one(self, owner: UUID, execution_id: UUID) -> Claimed | None:
+        """Take this execution, pooled or dedicated, if it may be claimed."""
+        rows = await self._fetch(statements.CLAIM_ONE, {"owner": owner, "id": execution_id})
+        return reading.claimed_from(rows[0]) if rows else None
+
+    async def read_owned(self, owner: UUID, execution_id: UUID) -> Claimed | None:
+        """Return an execution that is running under this owner, without raising the epoch."""
+        rows = await self._fetch(statements.READ_OWNED, {"owner": owner, "id": execution_id})
+        return reading.claimed_from(rows[0]) if rows else None
+
+    async def claimable_dedicated(self, limit: int) -> list[UUID]:
+        """Return executions that want an actor of their own and may be claimed: orphans first, then by priority."""
+        return [row[0] for row in await self._fetch(statements.CLAIMABLE_DEDICATED, {"limit": limit})]
+
+    async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
+        """Give back an execution that the owner has not begun: it is queued again."""
+        async with connection_of(self._pool) as connection:
+            done = await connection.execute(
+                "UPDATE executions SET status = 'queued', owner = NULL, alone = false "
+                "WHERE id = %s AND owner = %s AND epoch = %s AND status = 'running'",
+                (execution_id, owner, epoch),
+            )
+            return done.rowcount == 1
+
+    async def history(self, execution_id: UUID) -> History:
+        """Return what recovery needs."""
+        async with connection_of(self._pool) as connection:
+            events = await connection.execute(reading.EVENTS, {"id": execution_id, "after": 0, "limit": None})
+            nodes = await connection.execute(reading.NODES, {"id": execution_id})
+            signals = await connection.execute(reading.UNREAD_SIGNALS, {"ids": uuids([execution_id])})
+            return History(
+                events=[reading.event_from(row) for row in await events.fetchall()],
+                nodes=[reading.node_from(row) for row in await nodes.fetchall()],
+                signals=[reading.signal_from(row) for row in await signals.fetchall()],
+            )
+
+    async def flush(self, batch: Sequence[Flush]) -> list[Verdict]:
+        """Write each part or refuse it as a whole, in one statement; what was committed before is committed."""
+        if not batch:
+            return []
+        written = {row[0] for row in await self._fetch(statements.FLUSH, flush_columns(batch))}
+        doubtful = sorted(part.execution_id for part in batch if part.execution_id not in written)
+        standing: dict[UUID, tuple[int, int]] = {}
+        if doubtful:
+            rows = await self._fetch(statements.STANDING, {"ids": uuids(doubtful)})
+            standing = {identity: (epoch, last_seq) for identity, epoch, last_seq in rows}
+        return [
+            Verdict.COMMITTED if part.execution_id in written else _verdict(part, standing.get(part.execution_id))
+            for part in batch
+        ]
+
+    async def signal(
+        self, workspace_id: UUID, execution_id: UUID, signal_id: UUID, kind: SignalKind, body: bytes
+    ) -> ExecutionView:
+        """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` when terminal."""
+        rows = await self._fetch(
+            reading.SIGNAL,
+            {
+                "id": execution_id,
+                "workspace": workspace_id,
+                "signal": signal_id,
+                "kind": kind.value,
+                "body": body.decode(),
+            },
+        )
+        if rows and (status := ExecutionStatus(rows[0][0])).terminal:
+            raise Conflict(f"the execution is {status.value} already", fields={"status": status.value})
+        return await self.get(workspace_id, execution_id)
+
+    async def unread_signals(self, execution_ids: Sequence[UUID]) -> list[Signal]:
+        """Return the unread signals of these executions, oldest first."""
+        rows = await self._fetch(reading.UNREAD_SIGNALS, {"ids": uuids(sorted(set(execution_ids)))})
+        return [reading.signal_from(row) for row in rows]
+
+    async def get(self, workspace_id: UUID, execution_id: UUID) -> ExecutionView:
+        """Return an execution. Raises `NotFound`."""
+        rows = await self._fetch(reading.GET, {"id": execution_id, "workspace": workspace_id})
+        if not rows:
+            raise _absent(execution_id)
+        return reading.view_from(rows[0])
+
+    async def nodes(self, workspace_id: UUID, execution_id: UUID) -> list[NodeRow]:
+        """Return its node executions in order of completion. Raises `NotFound`."""
+        rows = await self._fetch_of(workspace_id, execution_id, reading.NODES, {"id": execution_id})
+        return [reading.node_from(row) for row in rows]
+
+    async def events(self, workspace_id: UUID, execution_id: UUID, after_seq: int, limit: int) -> list[EventRow]:
+        """Return up to `limit` events numbered above `after_seq`. Raises `NotFound`."""
+        page = {"id": execution_id, "after": after_seq, "limit": limit}
+        rows = await self._fetch_of(workspace_id, execution_id, reading.EVENTS, page)
+        return [reading.event_from(row) for row in rows]
+
+    async def _accepted_before(self, batch: Sequence[NewExecution], places: Sequence[int]) -> dict[int, Accepted]:
+        keys = {place: batch[place].idempotency for place in places}
+        rows = await self._fetch(
+            statements.ACCEPTED_BEFORE,
+            {
+                "places": ints(places),
+                "ids": uuids(batch[place].id for place in places),
+                "workspaces": uuids(batch[place].workspace_id for place in places),
+                "keys": texts(key.key if key else None for key in keys.values()),
+            },
+        )
+        answers = {}
+        for place, identity, fingerprint, status, owner, version in rows:
+            key = keys[place]
+            if status is None:
+                raise Bug("an execution's id or key is taken, but not by an execution", fields={"id": str(identity)})
+            if key is not None and fingerprint is not None and bytes(fingerprint) != key.fingerprint:
+                answers[place] = Accepted(outcome=Outcome.KEY_MISMATCH, id=identity)
+            else:
+                outcome = Outcome.CREATED if identity == batch[place].id else Outcome.REPLAYED
+                answers[place] = _accepted(outcome, identity, status, owner, version)
+        return answers
+
+    async def _fetch(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        async with connection_of(self._pool) as connection:
+            done = await connection.execute(statement, parameters)
+            return await done.fetchall()
+
+    async def _fetch_of(
+        self, workspace_id: UUID, execution_id: UUID, statement: str, parameters: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        async with connection_of(self._pool) as connection:
+            known = await connection.execute(reading.EXISTS, {"id": execution_id, "workspace": workspace_id})
+            if known.rowcount == 0:
+                raise _absent(execution_id)
+            done = await connection.execute(statement, parameters)
+            return await done.fetchall()
+
+
+def _accepted(outcome: Outcome, identity: UUID, status: str, owner: UUID | None, version: int | None) -> Accepted:
+    return Accepted(outcome=outcome, id=identity, status=ExecutionStatus(status), owner=owner, workflow_version=version)
+
+
+def _verdict(part: Flush, standing: tuple[int, int] | None) -> Verdict:
+    """Judge a part that was not written now: same epoch and all its events there means written before."""
+    if standing is None or standing[0] != part.epoch or standing[1] < last_seq_after(part):
+        return Verdict.FENCED
+    return Verdict.COMMITTED
+
+
+def _absent(execution_id: UUID) -> NotFound:
+    return NotFound("there is no such execution", fields={"execution_id": str(execution_id)})

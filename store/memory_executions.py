@@ -1,0 +1,338 @@
+"""`workflow.ports.Executions` over a `MemoryStore`: the same answers as PostgreSQL's, one row at a time."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+from store.columns import last_rows, last_seq_after
+from store.executions import NOBODY, WORKSPACES_PER_CLAIM
+from store.memory import MemoryStore, StoredExecution
+from workflow.errors import Bug, Conflict, NotFound
+from workflow.ports import (
+    Accepted,
+    Claimed,
+    EventRow,
+    ExecutionView,
+    Flush,
+    History,
+    Isolation,
+    LeaseEnd,
+    NewExecution,
+    NodeRow,
+    Outcome,
+    Signal,
+    SignalKind,
+    Verdict,
+)
+from workflow.states import SETTLED, ExecutionStatus
+
+
+class MemoryExecutions:
+    """Executions in memory."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._claimed_last = NOBODY
+
+    async def accept(self, batch: Sequence[NewExecution]) -> list[Accepted]:
+        """Accept the executions; one answer each, in order."""
+        self._store.check()
+        pushing = not any(_waits(row) for row in self._store.executions.values())
+        return [self._accept(new, pushing=pushing) for new in batch]
+
+    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int) -> list[Claimed]:
+        """Take up to `limit` pooled executions: orphans, those with unread signals, then by priority and in turns."""
+        self._store.check()
+        if not self._store.accepting(owner):
+            return []
+        candidates = [*self._orphans(orphan_grace_ms), *self._signalled(), *self._in_turns()]
+        chosen = {row.new.id: row for row in candidates}
+        taken = [self._take(owner, row) for row in list(chosen.values())[: max(0, limit)]]
+        if taken:
+            self._claimed_last = taken[-1].workspace_id
+        return taken
+
+    async def mark_alone(self, execution_id: UUID, epoch: int, *, alone: bool) -> None:
+        """Note that the execution is (no longer) the only one on its actor."""
+        self._store.check()
+        row = self._store.executions.get(execution_id)
+        if row is not None and row.epoch == epoch and row.status is ExecutionStatus.RUNNING:
+            row.alone = alone
+
+    async def claim_one(self, owner: UUID, execution_id: UUID) -> Claimed | None:
+        """Take this execution, pooled or dedicated, if it may be claimed."""
+        self._store.check()
+        row = self._store.executions.get(execution_id)
+        if row is None or not self._store.accepting(owner) or not self._claimable(row):
+            return None
+        return self._take(owner, row)
+
+    async def read_owned(self, owner: UUID, execution_id: UUID) -> Claimed | None:
+        """Return an execution that is running under this owner, without raising the epoch."""
+        self._store.check()
+        row = self._store.executions.get(execution_id)
+        if row is None or row.owner != owner or row.status is not ExecutionStatus.RUNNING:
+            return None
+        return self._claimed(row)
+
+    async def claimable_dedicated(self, limit: int) -> list[UUID]:
+        """Return executions that want an actor of their own and may be claimed: orphans first, then by priority."""
+        self._store.check()
+        rows = [
+            row
+            for row in self._store.executions.values()
+            if row.new.isolation is Isolation.DEDICATED and self._claimable(row)
+        ]
+        rows.sort(key=lambda row: (row.status is ExecutionStatus.QUEUED, -row.new.priority, row.new.id))
+        return [row.new.id for row in rows[:limit]]
+
+    async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
+        """Give back an execution that the owner has not begun: it is queued again."""
+        self._store.check()
+        row = self._store.executions.get(execution_id)
+        if row is None or (row.owner, row.epoch, row.status) != (owner, epoch, ExecutionStatus.RUNNING):
+            return False
+        row.status, row.owner, row.alone = ExecutionStatus.QUEUED, None, False
+        return True
+
+    async def history(self, execution_id: UUID) -> History:
+        """Return what recovery needs."""
+        self._store.check()
+        row = self._store.executions.get(execution_id)
+        if row is None:
+            return History(events=[], nodes=[], signals=[])
+        return History(events=list(row.events), nodes=_nodes(row), signals=self._store.signals_of(execution_id))
+
+    async def flush(self, batch: Sequence[Flush]) -> list[Verdict]:
+        """Write each part or refuse it as a whole; a repeated flush that was committed before is committed."""
+        self._store.check()
+        if len({part.execution_id for part in batch}) != len(batch):
+            raise Bug("an execution is in one batch of flushes twice")
+        self._store.check_flush(committed=False)
+        verdicts = [self._flush(part) for part in batch]
+        self._store.check_flush(committed=True)
+        return verdicts
+
+    async def signal(
+        self, workspace_id: UUID, execution_id: UUID, signal_id: UUID, kind: SignalKind, body: bytes
+    ) -> ExecutionView:
+        """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` when terminal."""
+        row = self._row(workspace_id, execution_id)
+        if row.status.terminal:
+            raise Conflict(f"the execution is {row.status.value} already", fields={"status": row.status.value})
+        known = signal_id in self._store.unread or signal_id in self._store.heard
+        if not known and all(signal.kind is not kind for signal in self._store.signals_of(execution_id)):
+            self._store.unread[signal_id] = Signal(id=signal_id, execution_id=execution_id, kind=kind, body=body)
+        return self._view(row)
+
+    async def unread_signals(self, execution_ids: Sequence[UUID]) -> list[Signal]:
+        """Return the unread signals of these executions, oldest first."""
+        self._store.check()
+        found = [signal for identity in set(execution_ids) for signal in self._store.signals_of(identity)]
+        return sorted(found, key=lambda signal: signal.id)
+
+    async def get(self, workspace_id: UUID, execution_id: UUID) -> ExecutionView:
+        """Return an execution. Raises `NotFound`."""
+        return self._view(self._row(workspace_id, execution_id))
+
+    async def nodes(self, workspace_id: UUID, execution_id: UUID) -> list[NodeRow]:
+        """Return its node executions in order of completion. Raises `NotFound`."""
+        return _nodes(self._row(workspace_id, execution_id))
+
+    async def events(self, workspace_id: UUID, execution_id: UUID, after_seq: int, limit: int) -> list[EventRow]:
+        """Return up to `limit` events numbered above `after_seq`. Raises `NotFound`."""
+        row = self._row(workspace_id, execution_id)
+        return [event for event in row.events if event.seq > after_seq][:limit]
+
+    def _accept(self, new: NewExecution, *, pushing: bool) -> Accepted:
+        version = self._version(new)
+        if new.workflow_id is not None and version is None:
+            return Accepted(outcome=Outcome.NO_WORKFLOW, id=new.id)
+        key = (new.workspace_id, new.idempotency.key) if new.idempotency else None
+        fingerprint, identity = self._store.keys.get(key, (b"", new.id)) if key else (b"", new.id)
+        if key in self._store.keys and new.idempotency and fingerprint != new.idempotency.fingerprint:
+            return Accepted(outcome=Outcome.KEY_MISMATCH, id=identity)
+        if identity not in self._store.executions:
+            self._insert(new, version, pushed=pushing and self._store.accepting(new.owner))
+        if key and new.idempotency:
+            self._store.keys.setdefault(key, (new.idempotency.fingerprint, identity))
+        row = self._store.executions[identity]
+        return Accepted(
+            outcome=Outcome.CREATED if identity == new.id else Outcome.REPLAYED,
+            id=identity,
+            status=row.status,
+            owner=row.owner,
+            workflow_version=row.workflow_version,
+        )
+
+    def _version(self, new: NewExecution) -> int | None:
+        workflow = self._store.workflows.get(new.workflow_id) if new.workflow_id else None
+        if workflow is None or workflow.archived or workflow.workspace_id != new.workspace_id:
+            return None
+        return max(workflow.versions)
+
+    def _insert(self, new: NewExecution, version: int | None, *, pushed: bool) -> None:
+        now_ms = self._store.now_ms()
+        self._store.executions[new.id] = StoredExecution(
+            new=new,
+            workflow_version=version,
+            status=ExecutionStatus.RUNNING if pushed else ExecutionStatus.QUEUED,
+            queued_ms=now_ms,
+            owner=new.owner if pushed else None,
+            epoch=1 if pushed else 0,
+            claimed_ms=now_ms,
+        )
+
+    def _claimable(self, row: StoredExecution) -> bool:
+        if row.status is ExecutionStatus.RUNNING:
+            lease = self._store.leases.get(row.owner) if row.owner else None
+            return lease is None or lease.ended_ms is not None
+        return row.status is ExecutionStatus.QUEUED
+
+    def _orphans(self, grace_ms: int) -> list[StoredExecution]:
+        rows = [
+            row
+            for row in self._store.executions.values()
+            if row.status is ExecutionStatus.RUNNING
+            and row.new.isolation is Isolation.POOLED
+            and self._store.lost(row.owner, grace_ms)
+        ]
+        return sorted(rows, key=lambda row: row.new.id)
+
+    def _signalled(self) -> list[StoredExecution]:
+        named = {signal.execution_id for signal in self._store.unread.values()}
+        rows = [row for identity, row in self._store.executions.items() if identity in named and _waits(row)]
+        return sorted(rows, key=lambda row: (-row.new.priority, row.new.id))
+
+    def _in_turns(self) -> Iterator[StoredExecution]:
+        queues: dict[UUID, list[StoredExecution]] = defaultdict(list)
+        for row in self._store.executions.values():
+            if _waits(row):
+                queues[row.new.workspace_id].append(row)
+        later = [space for space in sorted(queues) if space > self._claimed_last]
+        earlier = [space for space in sorted(queues) if space <= self._claimed_last]
+        ordered = []
+        for ring, space in enumerate([*later[:WORKSPACES_PER_CLAIM], *earlier[:WORKSPACES_PER_CLAIM]]):
+            turns: dict[int, int] = defaultdict(int)
+            for row in sorted(queues[space], key=lambda row: row.new.id):
+                turns[row.new.priority] += 1
+                ordered.append((-row.new.priority, turns[row.new.priority], ring, row.new.id, row))
+        return (entry[-1] for entry in sorted(ordered, key=lambda entry: entry[:4]))
+
+    def _take(self, owner: UUID, row: StoredExecution) -> Claimed:
+        if row.status is ExecutionStatus.RUNNING:
+            lease = self._store.leases.get(row.owner) if row.owner else None
+            reason = lease.reason if lease else None
+            row.losses += 1
+            row.crashes += row.alone and reason in {LeaseEnd.CRASHED, LeaseEnd.EXPIRED}
+        row.status, row.owner, row.alone = ExecutionStatus.RUNNING, owner, False
+        row.epoch += 1
+        row.claimed_ms = self._store.now_ms()
+        return self._claimed(row)
+
+    def _claimed(self, row: StoredExecution) -> Claimed:
+        definition, name = self._definition(row)
+        return Claimed(
+            id=row.new.id,
+            workspace_id=row.new.workspace_id,
+            workflow_id=row.new.workflow_id,
+            workflow_version=row.workflow_version,
+            workflow_name=name,
+            definition=definition,
+            input=row.new.input,
+            epoch=row.epoch,
+            last_seq=row.last_seq,
+            recovered=row.losses > 0,
+            losses=row.losses,
+            crashes=row.crashes,
+            isolation=row.new.isolation,
+        )
+
+    def _definition(self, row: StoredExecution) -> tuple[bytes, str]:
+        if row.new.workflow_id is not None and row.workflow_version is not None:
+            workflow = self._store.workflows[row.new.workflow_id]
+            return workflow.versions[row.workflow_version], workflow.name
+        definition = row.new.definition or b"{}"
+        return definition, json.loads(definition).get("name") or ""
+
+    def _flush(self, part: Flush) -> Verdict:
+        row = self._store.executions.get(part.execution_id)
+        if row is None or row.epoch != part.epoch:
+            return Verdict.FENCED
+        if row.last_seq != part.last_seq or row.status is not ExecutionStatus.RUNNING:
+            return Verdict.COMMITTED if row.last_seq >= last_seq_after(part) else Verdict.FENCED
+        row.last_seq = last_seq_after(part)
+        row.alone, row.losses = False, 0
+        row.nodes_completed = max(row.nodes_completed, part.nodes_completed)
+        row.started_ms = part.started_ms if row.started_ms is None else row.started_ms
+        row.events.extend(part.events)
+        for place, node in last_rows(part.nodes):
+            key = (node.node_id, node.run_index)
+            if key not in row.nodes or row.nodes[key][1].status not in SETTLED:
+                row.nodes[key] = ((row.last_seq << 20) + place, node)
+        heard = set(part.signals_read)
+        if part.ending is not None:
+            row.status, row.completed_ms, row.output = part.ending.status, part.ending.at_ms, part.ending.output
+            row.error_code, row.error_message = part.ending.error_code, part.ending.error_message
+            row.error_node_id = part.ending.error_node_id
+            heard |= {signal.id for signal in self._store.signals_of(part.execution_id)}
+        for signal_id in heard:
+            if self._store.unread.pop(signal_id, None) is not None:
+                self._store.heard.add(signal_id)
+        return Verdict.COMMITTED
+
+    def _row(self, workspace_id: UUID, execution_id: UUID) -> StoredExecution:
+        self._store.check()
+        row = self._store.executions.get(execution_id)
+        if row is None or row.new.workspace_id != workspace_id:
+            raise NotFound("there is no such execution", fields={"execution_id": str(execution_id)})
+        return row
+
+    def _view(self, row: StoredExecution) -> ExecutionView:
+        lease = self._store.leases.get(row.owner) if row.owner else None
+        holder = lease.holder if lease else None
+        return ExecutionView(
+            id=row.new.id,
+            workspace_id=row.new.workspace_id,
+            workflow_id=row.new.workflow_id,
+            workflow_version=row.workflow_version,
+            status=row.status,
+            trigger_type=row.new.trigger_type,
+            triggered_by=row.new.triggered_by,
+            isolation=row.new.isolation,
+            priority=row.new.priority,
+            epoch=row.epoch,
+            last_seq=row.last_seq,
+            crashes=row.crashes,
+            nodes_total=row.new.nodes_total,
+            nodes_completed=row.nodes_completed,
+            queued_ms=row.queued_ms,
+            started_ms=row.started_ms,
+            completed_ms=row.completed_ms,
+            input=row.new.input,
+            output=row.output,
+            error_code=row.error_code,
+            error_message=row.error_message,
+            error_node_id=row.error_node_id,
+            owner=row.owner,
+            actor_id=holder.actor_id if holder else "",
+            actor_name=holder.actor_name if holder else "",
+            pid=holder.pid if holder else None,
+            host=holder.host if holder else "",
+            shared=(holder.slots > 1 and row.new.isolation is Isolation.POOLED) if holder else None,
+        )
+
+
+def _waits(row: StoredExecution) -> bool:
+    return row.status is ExecutionStatus.QUEUED and row.new.isolation is Isolation.POOLED
+
+
+def _nodes(row: StoredExecution) -> list[NodeRow]:
+    """Return node executions in order of completion; those without a time of completion come last, as NULLs do."""
+    placed = sorted(row.nodes.values(), key=lambda entry: (_completed_or_never(entry[1]), entry[0]))
+    return [node for _, node in placed]
+
+
+def _completed_or_never(node: NodeRow) -> float:
+    return float("inf") if node.completed_ms is None else node.completed_ms

@@ -1,0 +1,173 @@
+"""Wake-ups through LISTEN and NOTIFY: hints, never truth. Every receiver also polls, so a lost one costs time only.
+
+A notifying commit takes a lock of the whole database, so notifications never ride in a hot transaction: a `Notifier`
+gathers them on a connection of its own and sends each channel's at most once per 10 ms.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Awaitable, Callable, Mapping
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow
+
+QUEUE_CHANNEL = "rayloom_queue"
+"""Something was queued or became claimable; the payload names nothing."""
+EVENTS_CHANNEL = "rayloom_events"
+"""Executions have new events; the payload is their ids, comma-separated."""
+
+INTERVAL_MS = 10
+PAYLOAD_BYTES_MAX = 7_500
+PENDING_IDS_MAX = 20_000
+RECONNECT_MS = 500
+CONNECT_TIMEOUT_S = 5
+
+
+class Notifier:
+    """Sends coalesced notifications. `notify` never waits nor fails; while the database is away, hints are lost."""
+
+    def __init__(self, dsn: str, *, application_name: str = "rayloom-notifier", interval_ms: int = INTERVAL_MS) -> None:
+        self._dsn = dsn
+        self._application_name = application_name
+        self._interval_ms = interval_ms
+        self._pending: dict[str, set[UUID]] = {}
+        self._arrived = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def notify(self, channel: str, identity: UUID | None = None) -> None:
+        """Have the channel's listeners woken soon, with this id in the payload where one is given."""
+        ids = self._pending.setdefault(channel, set())
+        if identity is not None and len(ids) < PENDING_IDS_MAX:
+            ids.add(identity)
+        self._arrived.set()
+        if self._task is None and not self._closing:
+            self._task = asyncio.get_running_loop().create_task(
+                self._run(), name="notifier", context=contextvars.Context()
+            )
+
+    async def close(self) -> None:
+        """Send what is pending, then end."""
+        self._closing = True
+        self._arrived.set()
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def _run(self) -> None:
+        connection: AsyncConnection[TupleRow] | None = None
+        while self._pending or not self._closing:
+            self._arrived.clear()
+            if not self._pending:
+                await self._arrived.wait()
+                continue
+            batch, self._pending = self._pending, {}
+            try:
+                connection = connection or await self._connect()
+                await self._send(connection, batch)
+                pause_ms = self._interval_ms
+            except (psycopg.Error, OSError):
+                if connection is not None:
+                    await connection.close()
+                connection = None
+                pause_ms = RECONNECT_MS
+            if not self._closing:
+                await asyncio.sleep(pause_ms / 1000)
+        if connection is not None:
+            await connection.close()
+
+    async def _connect(self) -> AsyncConnection[TupleRow]:
+        return await AsyncConnection.connect(
+            self._dsn,
+            autocommit=True,
+            application_name=self._application_name,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            options="-c synchronous_commit=off -c statement_timeout=5000",
+        )
+
+    async def _send(self, connection: AsyncConnection[TupleRow], batch: Mapping[str, set[UUID]]) -> None:
+        async with connection.transaction():
+            for channel, ids in batch.items():
+                for payload in payloads(ids):
+                    await connection.execute("SELECT pg_notify(%s, %s)", (channel, payload))
+
+
+class Listener:
+    """Calls back for every notification on its channels; `start` begins, `close` ends. It reconnects for ever.
+
+    After each (re)connection every callback is called once with an empty payload: something may have been missed.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        callbacks: Mapping[str, Callable[[str], Awaitable[None]]],
+        *,
+        application_name: str = "rayloom-listener",
+    ) -> None:
+        self._dsn = dsn
+        self._callbacks = dict(callbacks)
+        self._application_name = application_name
+        self._task: asyncio.Task[None] | None = None
+        self._last_error: Exception | None = None
+
+    @property
+    def last_error(self) -> Exception | None:
+        """What ended the last connection, if anything did."""
+        return self._last_error
+
+    def start(self) -> None:
+        """Begin to listen, in a task of its own."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(
+                self._run(), name="listener", context=contextvars.Context()
+            )
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except Exception as error:  # noqa: BLE001 (neither an outage nor a callback's fault may end the listening)
+                self._last_error = error
+            await asyncio.sleep(RECONNECT_MS / 1000)
+
+    async def _listen(self) -> None:
+        connection = await AsyncConnection.connect(
+            self._dsn,
+            autocommit=True,
+            application_name=self._application_name,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+        )
+        async with connection:
+            for channel in self._callbacks:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            for callback in self._callbacks.values():
+                await callback("")
+            async for notification in connection.notifies():
+                await self._callbacks[notification.channel](notification.payload)
+
+
+def payloads(ids: set[UUID]) -> list[str]:
+    """Return comma-separated ids in pieces that fit a notification; one empty piece when there are none."""
+    per_piece = PAYLOAD_BYTES_MAX // 37
+    ordered = sorted(ids)
+    pieces = [ordered[start : start + per_piece] for start in range(0, len(ordered), per_piece)]
+    return [",".join(map(str, piece)) for piece in pieces] or [""]
+
+
+def ids_in(payload: str) -> list[UUID]:
+    """Return the ids that a payload names."""
+    return [UUID(part) for part in payload.split(",") if part]

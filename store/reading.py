@@ -1,0 +1,142 @@
+"""The statements that read executions, their events, results and signals, and the values made of their rows."""
+
+from typing import Any
+
+from workflow.ports import Claimed, EventRow, ExecutionView, Isolation, NodeRow, Signal, SignalKind
+from workflow.states import ExecutionStatus, NodeStatus
+
+VIEW_COLUMNS = """
+SELECT e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.status, e.trigger_type, e.triggered_by, e.isolation,
+    e.priority, e.epoch, e.last_seq, e.crashes, e.nodes_total, e.nodes_completed,
+    (extract(epoch FROM e.queued_at) * 1000)::bigint, (extract(epoch FROM e.started_at) * 1000)::bigint,
+    (extract(epoch FROM e.completed_at) * 1000)::bigint, e.input_data::text, e.output_data::text, e.error_code,
+    e.error_message, e.error_node_id, e.owner, l.actor_id, l.actor_name, l.pid, l.host, l.slots
+FROM executions e LEFT JOIN leases l ON l.id = e.owner
+"""
+
+GET = f"{VIEW_COLUMNS} WHERE e.id = %(id)s AND e.workspace_id = %(workspace)s"
+
+EXISTS = "SELECT FROM executions WHERE id = %(id)s AND workspace_id = %(workspace)s"
+
+EVENTS = """
+SELECT seq, kind, (extract(epoch FROM at) * 1000)::bigint, body::text, node_id FROM stream_events
+WHERE execution_id = %(id)s AND seq > %(after)s ORDER BY seq LIMIT %(limit)s
+"""
+
+NODES = """
+SELECT node_id, run_index, node_type, node_name, status, attempt, (extract(epoch FROM started_at) * 1000)::bigint,
+    (extract(epoch FROM completed_at) * 1000)::bigint, duration_ms, output_data::text, error_code, error_message, logs,
+    placement, pid, host
+FROM node_executions WHERE execution_id = %(id)s ORDER BY completed_at NULLS LAST, written
+"""
+
+UNREAD_SIGNALS = """
+SELECT s.id, s.execution_id, s.kind, s.body::text
+FROM unnest(%(ids)s::uuid[]) AS v (id) JOIN signals s ON s.execution_id = v.id WHERE s.read_at IS NULL ORDER BY s.id
+"""
+
+SIGNAL = """
+WITH target AS MATERIALIZED (
+    SELECT id, workspace_id, status FROM executions WHERE id = %(id)s AND workspace_id = %(workspace)s FOR SHARE
+), left_behind AS (
+    INSERT INTO signals (id, workspace_id, execution_id, kind, body)
+    SELECT %(signal)s, workspace_id, id, %(kind)s, %(body)s::json FROM target
+    WHERE status NOT IN ('completed', 'failed', 'cancelled')
+    ON CONFLICT DO NOTHING
+)
+SELECT status FROM target
+"""
+"""Leave a signal. The share lock waits for a flush under way, so no signal is left with an execution just ending."""
+
+
+def encoded(text: str | None) -> bytes | None:
+    """Return the bytes of a JSON text, or None."""
+    return None if text is None else text.encode()
+
+
+def claimed_from(row: tuple[Any, ...]) -> Claimed:
+    """Return the claim that a row of `CLAIMED_COLUMNS` describes."""
+    identity, workspace, workflow, version, name, definition, data, epoch, last_seq, losses, crashes, isolation = row
+    return Claimed(
+        id=identity,
+        workspace_id=workspace,
+        workflow_id=workflow,
+        workflow_version=version,
+        workflow_name=name,
+        definition=definition.encode(),
+        input=data.encode(),
+        epoch=epoch,
+        last_seq=last_seq,
+        recovered=losses > 0,
+        losses=losses,
+        crashes=crashes,
+        isolation=Isolation(isolation),
+    )
+
+
+def view_from(row: tuple[Any, ...]) -> ExecutionView:
+    """Return the view that a row of `VIEW_COLUMNS` describes."""
+    slots = row[27]
+    isolation = Isolation(row[7])
+    return ExecutionView(
+        id=row[0],
+        workspace_id=row[1],
+        workflow_id=row[2],
+        workflow_version=row[3],
+        status=ExecutionStatus(row[4]),
+        trigger_type=row[5],
+        triggered_by=row[6],
+        isolation=isolation,
+        priority=row[8],
+        epoch=row[9],
+        last_seq=row[10],
+        crashes=row[11],
+        nodes_total=row[12],
+        nodes_completed=row[13],
+        queued_ms=row[14],
+        started_ms=row[15],
+        completed_ms=row[16],
+        input=row[17].encode(),
+        output=encoded(row[18]),
+        error_code=row[19],
+        error_message=row[20],
+        error_node_id=row[21],
+        owner=row[22],
+        actor_id=row[23] or "",
+        actor_name=row[24] or "",
+        pid=row[25],
+        host=row[26] or "",
+        shared=None if slots is None else slots > 1 and isolation is Isolation.POOLED,
+    )
+
+
+def event_from(row: tuple[Any, ...]) -> EventRow:
+    """Return the event that a row of `EVENTS` describes."""
+    return EventRow(seq=row[0], kind=row[1], at_ms=row[2], body=row[3].encode(), node_id=row[4])
+
+
+def node_from(row: tuple[Any, ...]) -> NodeRow:
+    """Return the node execution that a row of `NODES` describes."""
+    return NodeRow(
+        node_id=row[0],
+        run_index=row[1],
+        node_type=row[2],
+        node_name=row[3],
+        status=NodeStatus(row[4]),
+        attempt=row[5],
+        started_ms=row[6],
+        completed_ms=row[7],
+        duration_ms=row[8],
+        output=encoded(row[9]),
+        error_code=row[10],
+        error_message=row[11],
+        logs=row[12],
+        placement=row[13],
+        pid=row[14],
+        host=row[15],
+    )
+
+
+def signal_from(row: tuple[Any, ...]) -> Signal:
+    """Return the signal that a row of `UNREAD_SIGNALS` describes."""
+    return Signal(id=row[0], execution_id=row[1], kind=SignalKind(row[2]), body=row[3].encode())

@@ -1,0 +1,242 @@
+"""The hot statements, as constant text: arrays joined by `unnest`, so that one prepared plan serves every batch size.
+
+Rules that they keep. Ids reach a partitioned table only through a join with `unnest` or as one parameter: `= ANY(...)`
+would visit every partition. Rows of a batch come sorted by key, so two batches never wait for each other in a circle. A
+filter by what the fence returned is written `(x IN (SELECT …)) IS TRUE`: so it stays a hashed look-up, not a join.
+"""
+
+LIVE_LEASE = "ended_at IS NULL AND expires_at > clock_timestamp() AND NOT draining"
+
+ACCEPT = f"""
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(ids)s::uuid[], %(workspaces)s::uuid[], %(workflows)s::uuid[], %(definitions)s::json[], %(inputs)s::json[],
+        %(nodes_total)s::int[], %(trigger_types)s::text[], %(triggered_by)s::uuid[], %(isolations)s::text[],
+        %(priorities)s::smallint[], %(owners)s::uuid[], %(keys)s::text[], %(fingerprints)s::bytea[]
+    ) WITH ORDINALITY AS t (id, workspace_id, workflow_id, definition, input, nodes_total, trigger_type, triggered_by,
+        isolation, priority, owner, key, fingerprint, place)
+), resolved AS MATERIALIZED (
+    SELECT i.*, w.version
+    FROM input i LEFT JOIN workflows w
+        ON w.id = i.workflow_id AND w.workspace_id = i.workspace_id AND w.status <> 'archived'
+    WHERE i.workflow_id IS NULL OR w.id IS NOT NULL
+), keyed AS (
+    INSERT INTO idempotency_keys (workspace_id, key, fingerprint, execution_id)
+    SELECT DISTINCT ON (workspace_id, key) workspace_id, key, fingerprint, id
+    FROM resolved WHERE key IS NOT NULL ORDER BY workspace_id, key, place
+    ON CONFLICT DO NOTHING
+    RETURNING execution_id
+), placed AS MATERIALIZED (
+    SELECT r.*, l.id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM executions q WHERE q.status = 'queued' AND q.isolation = 'pooled') AS pushed
+    FROM resolved r LEFT JOIN leases l ON l.id = r.owner AND {LIVE_LEASE}
+    WHERE r.key IS NULL OR (r.id IN (SELECT execution_id FROM keyed)) IS TRUE
+), created AS (
+    INSERT INTO executions (id, workspace_id, workflow_id, workflow_version, definition, input_data, nodes_total,
+        trigger_type, triggered_by, isolation, priority, status, owner, epoch, queued_at, claimed_at)
+    SELECT id, workspace_id, workflow_id, version, CASE WHEN workflow_id IS NULL THEN definition END, input,
+        nodes_total, trigger_type, triggered_by, isolation, priority,
+        CASE WHEN pushed THEN 'running' ELSE 'queued' END, CASE WHEN pushed THEN owner END, pushed::int,
+        clock_timestamp(), CASE WHEN pushed THEN clock_timestamp() END
+    FROM placed ORDER BY id
+    ON CONFLICT DO NOTHING
+    RETURNING id, status, owner, workflow_version
+)
+SELECT i.place, r.id IS NOT NULL, c.id IS NOT NULL AND i.place = min(i.place) OVER (PARTITION BY i.id), c.status,
+    c.owner, c.workflow_version
+FROM input i LEFT JOIN resolved r ON r.place = i.place LEFT JOIN created c ON c.id = i.id
+ORDER BY i.place
+"""
+"""Insert a batch; for each: whether its workflow was found, whether it was inserted, and as what."""
+
+ACCEPTED_BEFORE = """
+SELECT i.place, COALESCE(k.execution_id, i.id), k.fingerprint, e.status, e.owner, e.workflow_version
+FROM unnest(%(places)s::int[], %(ids)s::uuid[], %(workspaces)s::uuid[], %(keys)s::text[])
+    AS i (place, id, workspace_id, key)
+LEFT JOIN idempotency_keys k ON k.workspace_id = i.workspace_id AND k.key = i.key
+LEFT JOIN executions e ON e.id = COALESCE(k.execution_id, i.id) AND e.workspace_id = i.workspace_id
+"""
+"""What is stored under the keys, or else the ids, that could not be inserted."""
+
+TAKEN = """
+taken AS (
+    UPDATE executions e SET status = 'running', owner = %(owner)s, epoch = e.epoch + 1, claimed_at = clock_timestamp(),
+        losses = e.losses + CASE WHEN l.orphan THEN 1 ELSE 0 END,
+        crashes = e.crashes
+            + CASE WHEN l.orphan AND e.alone AND l.end_reason IN ('crashed', 'expired') THEN 1 ELSE 0 END,
+        alone = false
+    FROM locked l WHERE e.id = l.id
+    RETURNING l.place, e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.definition, e.input_data, e.epoch,
+        e.last_seq, e.losses, e.crashes, e.isolation
+)
+"""
+
+CLAIMED_COLUMNS = """
+SELECT t.id, t.workspace_id, t.workflow_id, t.workflow_version, COALESCE(v.name, t.definition ->> 'name', ''),
+    COALESCE(t.definition::text, json_build_object('name', v.name, 'nodes', v.nodes, 'connections', v.connections,
+        'settings', v.settings)::text),
+    t.input_data::text, t.epoch, t.last_seq, t.losses, t.crashes, t.isolation
+"""
+VERSION_OF_TAKEN = "LEFT JOIN workflow_versions v ON v.workflow_id = t.workflow_id AND v.version = t.workflow_version"
+
+CLAIM = f"""
+WITH RECURSIVE me AS MATERIALIZED (
+    SELECT FROM leases WHERE id = %(owner)s AND {LIVE_LEASE}
+), owners (owner) AS (
+    SELECT (SELECT e.owner FROM executions e WHERE e.status = 'running' ORDER BY e.owner LIMIT 1) FROM me
+    UNION ALL
+    SELECT (SELECT e.owner FROM executions e WHERE e.status = 'running' AND e.owner > o.owner ORDER BY e.owner LIMIT 1)
+    FROM owners o WHERE o.owner IS NOT NULL
+), orphans AS (
+    SELECT e.id, o.owner, l.end_reason
+    FROM owners o LEFT JOIN leases l ON l.id = o.owner
+    CROSS JOIN LATERAL (
+        SELECT e.id FROM executions e WHERE e.status = 'running' AND e.isolation = 'pooled' AND e.owner = o.owner
+        ORDER BY e.id LIMIT %(window)s
+    ) e
+    WHERE o.owner IS NOT NULL
+        AND (l.id IS NULL OR l.ended_at <= clock_timestamp() - %(grace_ms)s::bigint * interval '1 millisecond')
+), signalled AS (
+    SELECT e.id, e.priority FROM me CROSS JOIN signals s JOIN executions e ON e.id = s.execution_id
+    WHERE s.read_at IS NULL AND e.status = 'queued' AND e.isolation = 'pooled' ORDER BY s.id LIMIT %(window)s
+), later (workspace_id, ring) AS (
+    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled'
+        AND e.workspace_id > %(after)s ORDER BY e.workspace_id LIMIT 1), 1 FROM me
+    UNION ALL
+    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled'
+        AND e.workspace_id > s.workspace_id ORDER BY e.workspace_id LIMIT 1), s.ring + 1
+    FROM later s WHERE s.workspace_id IS NOT NULL AND s.ring < %(spaces)s
+), earlier (workspace_id, ring) AS (
+    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled'
+        AND e.workspace_id <= %(after)s ORDER BY e.workspace_id LIMIT 1), %(spaces)s + 1 FROM me
+    UNION ALL
+    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled'
+        AND e.workspace_id > s.workspace_id AND e.workspace_id <= %(after)s ORDER BY e.workspace_id LIMIT 1), s.ring + 1
+    FROM earlier s WHERE s.workspace_id IS NOT NULL AND s.ring < 2 * %(spaces)s
+), spaces AS MATERIALIZED (
+    SELECT * FROM later WHERE workspace_id IS NOT NULL
+    UNION ALL SELECT * FROM earlier WHERE workspace_id IS NOT NULL
+), fair AS (
+    SELECT q.id, q.priority, s.ring, row_number() OVER (PARTITION BY s.ring, q.priority ORDER BY q.id) AS turn
+    FROM spaces s CROSS JOIN LATERAL (
+        SELECT e.id, e.priority FROM executions e
+        WHERE e.status = 'queued' AND e.isolation = 'pooled' AND e.workspace_id = s.workspace_id
+        ORDER BY e.priority DESC, e.id LIMIT (SELECT GREATEST(%(window)s / count(*), %(limit)s) FROM spaces)
+    ) q
+), candidates AS MATERIALIZED (
+    SELECT c.*, row_number() OVER (ORDER BY tier, priority DESC, turn, ring, id) AS place FROM (
+        SELECT id, true AS orphan, owner, end_reason, 0 AS tier, 0 AS priority, 0::bigint AS turn, 0 AS ring
+        FROM orphans
+        UNION ALL SELECT id, false, NULL, NULL, 1, priority, 0, 0 FROM signalled
+        UNION ALL SELECT id, false, NULL, NULL, 2, priority, turn, ring FROM fair
+        WHERE (id IN (SELECT id FROM signalled)) IS NOT TRUE
+    ) c
+    ORDER BY place LIMIT %(window)s
+), locked AS MATERIALIZED (
+    SELECT c.place, c.orphan, c.end_reason, e.id
+    FROM candidates c JOIN executions e ON e.id = c.id
+    WHERE CASE WHEN c.orphan THEN e.status = 'running' AND e.owner = c.owner ELSE e.status = 'queued' END
+    ORDER BY c.place LIMIT %(limit)s
+    FOR NO KEY UPDATE OF e SKIP LOCKED
+), {TAKEN}
+{CLAIMED_COLUMNS}
+FROM taken t {VERSION_OF_TAKEN} ORDER BY t.place
+"""
+"""Take orphans, then queued executions with an unread signal, then by priority, in turns between workspaces.
+
+Owners and workspaces are found by a loose index scan: one probe for each, however many rows they have. The candidates
+are a window several times the limit and are locked one by one, skipping what another claimer has locked, until the
+limit is reached: so claimers at the same time share the queue. `after` is where the last claim stopped in the ring.
+"""
+
+CLAIM_ONE = f"""
+WITH locked AS MATERIALIZED (
+    SELECT 1 AS place, e.status = 'running' AS orphan, l.end_reason, e.id
+    FROM executions e LEFT JOIN leases l ON l.id = e.owner
+    WHERE e.id = %(id)s AND EXISTS (SELECT FROM leases WHERE id = %(owner)s AND {LIVE_LEASE})
+        AND (e.status = 'queued' OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL))
+    FOR NO KEY UPDATE OF e SKIP LOCKED
+), {TAKEN}
+{CLAIMED_COLUMNS}
+FROM taken t {VERSION_OF_TAKEN}
+"""
+
+READ_OWNED = f"""
+{CLAIMED_COLUMNS}
+FROM executions t {VERSION_OF_TAKEN}
+WHERE t.id = %(id)s AND t.owner = %(owner)s AND t.status = 'running'
+"""
+
+CLAIMABLE_DEDICATED = """
+SELECT e.id FROM executions e LEFT JOIN leases l ON l.id = e.owner
+WHERE e.isolation = 'dedicated' AND e.status IN ('queued', 'running')
+    AND (e.status = 'queued' OR l.id IS NULL OR l.ended_at IS NOT NULL)
+ORDER BY e.status DESC, e.priority DESC, e.id LIMIT %(limit)s
+"""
+
+FLUSH = """
+WITH parts AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(ids)s::uuid[], %(epochs)s::bigint[], %(last_seqs)s::bigint[], %(new_seqs)s::bigint[], %(statuses)s::text[],
+        %(outputs)s::json[], %(error_codes)s::text[], %(error_messages)s::text[], %(error_nodes)s::text[],
+        %(completed_ms)s::bigint[], %(started_ms)s::bigint[], %(nodes_completed)s::int[]
+    ) AS t (id, epoch, last_seq, new_seq, status, output, error_code, error_message, error_node_id, completed_ms,
+        started_ms, nodes_completed)
+), fenced AS (
+    UPDATE executions e SET last_seq = p.new_seq, alone = false, losses = 0,
+        status = COALESCE(p.status, e.status),
+        output_data = CASE WHEN p.status IS NULL THEN e.output_data ELSE p.output END,
+        error_code = COALESCE(p.error_code, e.error_code),
+        error_message = COALESCE(p.error_message, e.error_message),
+        error_node_id = COALESCE(p.error_node_id, e.error_node_id),
+        completed_at = COALESCE(to_timestamp(p.completed_ms / 1000.0), e.completed_at),
+        started_at = COALESCE(e.started_at, to_timestamp(p.started_ms / 1000.0)),
+        nodes_completed = GREATEST(e.nodes_completed, p.nodes_completed)
+    FROM parts p
+    WHERE e.id = p.id AND e.epoch = p.epoch AND e.last_seq = p.last_seq AND e.status = 'running'
+    RETURNING e.id, p.status IS NOT NULL AS ended
+), events AS (
+    INSERT INTO stream_events (execution_id, seq, kind, at, node_id, body)
+    SELECT v.execution_id, v.seq, v.kind, to_timestamp(v.at_ms / 1000.0), v.node_id, v.body
+    FROM unnest(%(event_ids)s::uuid[], %(event_seqs)s::bigint[], %(event_kinds)s::text[], %(event_at_ms)s::bigint[],
+        %(event_nodes)s::text[], %(event_bodies)s::json[]) AS v (execution_id, seq, kind, at_ms, node_id, body)
+    WHERE (v.execution_id IN (SELECT id FROM fenced)) IS TRUE
+), results AS (
+    INSERT INTO node_executions AS n (execution_id, node_id, run_index, written, node_type, node_name, status, attempt,
+        output_data, error_code, error_message, started_at, completed_at, duration_ms, logs, placement, pid, host)
+    SELECT v.execution_id, v.node_id, v.run_index, v.written, v.node_type, v.node_name, v.status, v.attempt,
+        v.output, v.error_code, v.error_message, to_timestamp(v.started_ms / 1000.0),
+        to_timestamp(v.completed_ms / 1000.0), v.duration_ms, v.logs, v.placement, v.pid, v.host
+    FROM unnest(%(node_ids)s::uuid[], %(node_node_ids)s::text[], %(node_runs)s::int[], %(node_written)s::bigint[],
+        %(node_types)s::text[], %(node_names)s::text[], %(node_statuses)s::text[], %(node_attempts)s::int[],
+        %(node_outputs)s::json[], %(node_error_codes)s::text[], %(node_error_messages)s::text[],
+        %(node_started_ms)s::bigint[], %(node_completed_ms)s::bigint[], %(node_duration_ms)s::float8[],
+        %(node_logs)s::text[], %(node_placements)s::text[], %(node_pids)s::int[], %(node_hosts)s::text[])
+        AS v (execution_id, node_id, run_index, written, node_type, node_name, status, attempt, output, error_code,
+            error_message, started_ms, completed_ms, duration_ms, logs, placement, pid, host)
+    WHERE (v.execution_id IN (SELECT id FROM fenced)) IS TRUE
+    ON CONFLICT (execution_id, node_id, run_index) DO UPDATE SET written = EXCLUDED.written,
+        node_type = EXCLUDED.node_type, node_name = EXCLUDED.node_name, status = EXCLUDED.status,
+        attempt = EXCLUDED.attempt, output_data = EXCLUDED.output_data, error_code = EXCLUDED.error_code,
+        error_message = EXCLUDED.error_message, started_at = EXCLUDED.started_at, completed_at = EXCLUDED.completed_at,
+        duration_ms = EXCLUDED.duration_ms, logs = EXCLUDED.logs, placement = EXCLUDED.placement, pid = EXCLUDED.pid,
+        host = EXCLUDED.host
+    WHERE n.status IN ('pending', 'running')
+), heard AS (
+    UPDATE signals s SET read_at = clock_timestamp()
+    FROM unnest(%(signal_ids)s::uuid[], %(signal_executions)s::uuid[]) AS v (id, execution_id)
+    WHERE s.id = v.id AND s.execution_id = v.execution_id AND (v.execution_id IN (SELECT id FROM fenced)) IS TRUE
+), moot AS (
+    UPDATE signals s SET read_at = clock_timestamp()
+    FROM fenced f
+    WHERE f.ended AND s.execution_id = f.id AND s.read_at IS NULL
+        AND (s.id IN (SELECT unnest(%(signal_ids)s::uuid[]))) IS NOT TRUE
+)
+SELECT id FROM fenced
+"""
+"""Write all parts whose epoch and last_seq are the current ones, and nothing of the others; return the former's ids."""
+
+STANDING = """
+SELECT e.id, e.epoch, e.last_seq
+FROM unnest(%(ids)s::uuid[]) AS v (id) JOIN executions e ON e.id = v.id
+"""

@@ -1,0 +1,101 @@
+"""The twins: everything under `tests/contract` runs against memory and against PostgreSQL."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+import psycopg
+import pytest
+
+from store.engine import StoreConfig, make_pool
+from store.executions import PostgresExecutions
+from store.leases import PostgresLeases
+from store.memory import MemoryLeases, MemoryStore, StoredWorkflow
+from store.memory_executions import MemoryExecutions
+from tests.contract.making import TTL_MS, an_id, holder
+from workflow.ports import Executions, Leases
+
+AddWorkflow = Callable[[UUID, dict[int, dict[str, object]], bool], UUID]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twin:
+    """One store: two users of its executions (as two actors), its leases, and a way to have workflows in it."""
+
+    executions: Executions
+    others: Executions
+    leases: Leases
+    add_workflow: AddWorkflow
+
+    def owner(self, **changes: object) -> UUID:
+        lease_id = an_id()
+        self.leases.register(holder(lease_id, **changes), TTL_MS)
+        return lease_id
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def twin(request: pytest.FixtureRequest) -> AsyncIterator[Twin]:
+    if request.param == "memory":
+        store = MemoryStore(lambda: int(time.time() * 1000))
+        yield Twin(
+            executions=MemoryExecutions(store),
+            others=MemoryExecutions(store),
+            leases=MemoryLeases(store),
+            add_workflow=lambda workspace, versions, archived: _in_memory(store, workspace, versions, archived),
+        )
+        return
+    dsn = request.getfixturevalue("dsn")
+    pool = make_pool(StoreConfig(dsn=dsn))
+    await pool.open(wait=True)
+    leases = PostgresLeases(dsn)
+    yield Twin(
+        executions=PostgresExecutions(pool),
+        others=PostgresExecutions(pool),
+        leases=leases,
+        add_workflow=lambda workspace, versions, archived: _in_postgres(dsn, workspace, versions, archived),
+    )
+    leases.close()
+    await pool.close()
+
+
+def _in_memory(store: MemoryStore, workspace: UUID, versions: dict[int, dict[str, object]], archived: bool) -> UUID:
+    workflow_id = an_id()
+    documents = {number: orjson.dumps(document) for number, document in versions.items()}
+    name = str(versions[max(versions)]["name"])
+    store.put_workflow(
+        workflow_id, StoredWorkflow(workspace_id=workspace, versions=documents, name=name, archived=archived)
+    )
+    return workflow_id
+
+
+def _in_postgres(dsn: str, workspace: UUID, versions: dict[int, dict[str, object]], archived: bool) -> UUID:
+    workflow_id, user = an_id(), an_id()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("INSERT INTO users (id, email, password_hash) VALUES (%s, %s, '')", (user, f"{user}@x.test"))
+        connection.execute(
+            "INSERT INTO workspaces (id, owner_id, name, slug) VALUES (%s, %s, 'w', %s) ON CONFLICT DO NOTHING",
+            (workspace, user, str(workspace)),
+        )
+        current = max(versions)
+        connection.execute(
+            "INSERT INTO workflows (id, workspace_id, name, slug, status, version, nodes, connections) "
+            "VALUES (%s, %s, %s, %s, %s, %s, '[]', '[]')",
+            (
+                workflow_id,
+                workspace,
+                versions[current]["name"],
+                str(workflow_id),
+                "archived" if archived else "active",
+                current,
+            ),
+        )
+        for number, document in versions.items():
+            parts = [orjson.dumps(document[part]).decode() for part in ("nodes", "connections", "settings")]
+            connection.execute(
+                "INSERT INTO workflow_versions (id, workflow_id, version, name, nodes, connections, settings) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                (an_id(), workflow_id, number, document["name"], *parts),
+            )
+    return workflow_id

@@ -1,0 +1,218 @@
+"""What one actor process owns: lost calls, late calls, lost leases, poison, and a crash at every flush."""
+
+import asyncio
+
+import pytest
+
+from tests.unit.actors.plant import WORKSPACE, Plant, Process, claimed
+from workflow.ports import LeaseEnd
+from workflow.states import ExecutionStatus
+
+
+async def finish(plant: Plant, execution_id) -> None:
+    await plant.world.until(lambda: plant.row(execution_id).status.terminal)
+
+
+async def test_a_push_whose_call_was_lost_is_taken_up_by_the_next_renewal(plant: Plant):
+    process = plant.process()
+    accepted, _ = await plant.accept("a -> fx", owner=process.id)
+    assert plant.row(accepted.id).status is ExecutionStatus.RUNNING
+
+    process.renew()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert process.owner.active == 0, "a call may still be on its way"
+    plant.now_ms += 1_500
+    process.renew()
+
+    await finish(plant, accepted.id)
+    assert plant.world.journal == [f"{accepted.id}:fx:0"]
+
+
+async def test_a_call_that_comes_after_the_execution_was_taken_up_does_not_run_it_again(plant: Plant):
+    process = plant.process()
+    accepted, definition = await plant.accept("a -> fx", owner=process.id)
+    plant.now_ms += 1_500
+    process.renew()
+    await finish(plant, accepted.id)
+
+    reply = await process.owner.run(claimed(accepted, definition))
+
+    assert reply == (None, False)
+    assert len(plant.world.journal) == 1
+
+
+async def test_two_calls_for_one_execution_run_it_once(plant: Plant):
+    process = plant.process()
+    accepted, definition = await plant.accept("a -> fx", owner=process.id)
+    push = claimed(accepted, definition)
+
+    first, second = await asyncio.gather(process.owner.run(push), process.owner.run(push))
+
+    assert first[0] == second[0]
+    assert len(plant.world.journal) == 1
+
+
+async def test_a_push_to_an_owner_whose_lease_is_over_is_queued_and_claimed_by_another(plant: Plant):
+    gone, other = plant.process(), plant.process()
+    await gone.kill(LeaseEnd.RELEASED)
+
+    accepted, _ = await plant.accept("a -> b", owner=gone.id)
+
+    assert accepted.status is ExecutionStatus.QUEUED
+    other.owner.start()
+    await finish(plant, accepted.id)
+
+
+async def test_an_owner_with_too_much_gives_a_push_back_to_the_queue(plant: Plant):
+    process = plant.process(slots=1)
+    for _ in range(2):
+        await plant.push(process, "a", a="draw.gate")
+    await plant.world.until(lambda: process.owner.active == 2)
+
+    reply = await (await plant.push(process, "x"))
+
+    assert reply == (None, False)
+    queued = [row for row in plant.store.executions.values() if row.status is ExecutionStatus.QUEUED]
+    assert len(queued) == 1
+    plant.world.gate("a").set()
+
+
+async def test_an_owner_that_has_lost_its_lease_drops_everything(plant: Plant):
+    process = plant.process()
+    await plant.push(process, "a -> fx", a="draw.gate")
+    await plant.world.until(lambda: process.owner.active == 1)
+    process.leases.end(process.id, LeaseEnd.EXPIRED)
+
+    process.renew()
+
+    assert process.owner.active == 0
+    await plant.world.until(lambda: not plant.world.running)
+    plant.world.gate("a").set()
+    assert plant.world.journal == []
+
+
+async def test_executions_that_the_database_says_are_not_ours_are_dropped(plant: Plant):
+    old, new = plant.process(), plant.process()
+    await plant.push(old, "a -> b", a="draw.gate")
+    await plant.world.until(lambda: old.owner.active == 1)
+    (execution_id,) = plant.store.executions
+    row = plant.row(execution_id)
+    row.owner, row.epoch = new.id, 2
+
+    old.renew()
+
+    assert old.owner.active == 0
+
+
+async def test_a_signal_left_while_nobody_was_told_is_found_by_the_renewal(plant: Plant):
+    process = plant.process()
+    running = await plant.push(process, "a -> b", a="draw.gate")
+    await plant.world.until(lambda: process.owner.active == 1)
+    await plant.cancel(next(iter(plant.store.executions)))
+
+    process.renew()
+
+    assert (await running)[0].ending.status is ExecutionStatus.CANCELLED
+
+
+async def test_a_queued_execution_that_was_cancelled_never_starts_a_node(plant: Plant):
+    accepted, _ = await plant.accept("fx -> b")
+    await plant.cancel(accepted.id)
+    process = plant.process()
+
+    process.owner.start()
+    await finish(plant, accepted.id)
+
+    assert plant.row(accepted.id).status is ExecutionStatus.CANCELLED
+    assert plant.world.journal == []
+
+
+async def test_a_draining_owner_claims_nothing_and_is_done_when_nothing_is_under_way(plant: Plant):
+    process = plant.process()
+    running = await plant.push(process, "a", a="draw.gate")
+    await plant.world.until(lambda: process.owner.active == 1)
+    draining = asyncio.create_task(process.owner.drain())
+    await plant.world.until(lambda: process.owner.draining)
+    accepted, _ = await plant.accept("x")
+    process.owner.start()
+    process.owner.wake()
+
+    assert not draining.done()
+    plant.world.gate("a").set()
+    await running
+    await draining
+    assert plant.row(accepted.id).status is ExecutionStatus.QUEUED
+
+
+async def test_a_stored_definition_that_cannot_be_run_fails_with_a_clear_code(plant: Plant):
+    accepted, _ = await plant.accept("a", a="no.such.type")
+    process = plant.process()
+    process.owner.start()
+
+    await finish(plant, accepted.id)
+
+    assert plant.row(accepted.id).error_code == "definition_unusable"
+
+
+async def test_poison_is_convicted_and_its_bystanders_are_not(plant: Plant):
+    poison, _ = await plant.accept("p", p="draw.gate")
+    bystanders = [(await plant.accept("b -> c -> d"))[0] for _ in range(4)]
+    for _ in range(12):
+        process = plant.process()
+        process.owner.start()
+        await plant.world.until(lambda: "p" in plant.world.running or plant.row(poison.id).status.terminal)
+        if plant.row(poison.id).status.terminal:
+            break
+        await process.kill()
+        plant.now_ms += 10
+
+    assert plant.row(poison.id).error_code == "poisoned"
+    for bystander in bystanders:
+        await finish(plant, bystander.id)
+        assert plant.row(bystander.id).status is ExecutionStatus.COMPLETED
+        assert plant.row(bystander.id).crashes == 0
+
+
+DRAWING = "a -> fx1 -> b -> d; a -> c -> d; d -> once -> e; e:true -> f; e:false -> g"
+
+
+@pytest.mark.parametrize("after_commit", [True, False], ids=["after the commit", "before the commit"])
+@pytest.mark.parametrize("crash_at", range(8))
+async def test_a_crash_at_any_flush_loses_nothing_and_repeats_no_at_most_once_node(plant: Plant, crash_at: int, after_commit: bool):
+    process: Process = plant.process()
+    real, seen = process.executions.flush, 0
+    dying = asyncio.Event()
+
+    async def flush(parts):
+        nonlocal seen
+        seen += 1
+        if seen - 1 != crash_at:
+            return await real(parts)
+        if after_commit:
+            await real(parts)
+        dying.set()
+        await asyncio.Event().wait()
+
+    process.executions.flush = flush
+    running = await plant.push(process, DRAWING)
+    await plant.world.until(lambda: dying.is_set() or running.done())
+    (execution_id,) = plant.store.executions
+    await process.kill()
+    plant.process().owner.start()
+    await finish(plant, execution_id)
+
+    row = plant.row(execution_id)
+    assert [e.seq for e in row.events] == list(range(1, row.last_seq + 1))
+    once = [key for key in plant.world.journal if ":once:" in key]
+    assert len(once) <= 1
+    if row.status is ExecutionStatus.COMPLETED:
+        done = {n.node_id for _, n in row.nodes.values() if n.status.value == "completed"}
+        assert done == {"a", "fx1", "b", "c", "d", "once", "e", "f"}
+        assert len(once) == 1
+    else:
+        assert row.error_code == "unknown_outcome"
+    kinds = [e.kind for e in row.events if e.kind == "node.completed"]
+    assert len(kinds) == len({(e.node_id) for e in row.events if e.kind == "node.completed"}), "one durable result each"
+    assert set(plant.world.journal) <= {f"{execution_id}:fx1:0", f"{execution_id}:once:0"}
+    assert row.new.workspace_id == WORKSPACE
