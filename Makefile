@@ -21,7 +21,8 @@ setup: $(STAMP) ## make the environment and install everything into it
 
 run: setup ## start Rayloom, run the example workflow and show its result
 	@$(BIN)/rayloom up
-	@$(BIN)/python examples/installed_packages.py
+	@$(BIN)/python examples/collect_packages.py > $(VENV)/packages.json
+	@$(BIN)/rayloom run examples/installed_packages.json --input @$(VENV)/packages.json --watch
 
 stop: setup ## stop Rayloom; no process is left behind
 	@$(BIN)/rayloom down

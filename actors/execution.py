@@ -89,7 +89,8 @@ class ExecutionLoop:
         self._state = initial(plan)
         self._results = Results(plan, claimed.input)
         self._todo: deque[Command] = deque()
-        self._arrived: deque[_Attempt | Signal] = deque()
+        self._arrived: deque[_Attempt] = deque()
+        self._signals: deque[Signal] = deque()
         self._wake = asyncio.Event()
         self._journal = Journal(
             claimed,
@@ -113,7 +114,7 @@ class ExecutionLoop:
         """Hand over a signal; one that was handed over before is ignored."""
         if signal.id not in self._signals_seen:
             self._signals_seen.add(signal.id)
-            self._arrived.append(signal)
+            self._signals.append(signal)
             self._wake.set()
 
     async def run(self, history: History | None = None, end: FinishExecution | None = None) -> Finished:
@@ -191,7 +192,11 @@ class ExecutionLoop:
             return
         cause = self._journal.seq
         if not inline:
-            self._tell(NodeStarted(at_ms=self._around.now_ms(), node_id=node.id, run_index=command.run_index, attempt=command.attempt))
+            self._tell(
+                NodeStarted(
+                    at_ms=self._around.now_ms(), node_id=node.id, run_index=command.run_index, attempt=command.attempt
+                )
+            )
             self._journal.node(self._results.started(command.node, command.attempt, self._around.now_ms()))
         if node.effect is Effect.AT_MOST_ONCE:
             cause = self._journal.seq
@@ -203,7 +208,8 @@ class ExecutionLoop:
             if node.effect is not Effect.PURE:
                 await self._journal.durable(cause)
                 await self._around.may_act()
-            self._arrived.append(await self._attempt(command, node, items, where))
+            attempt = await self._attempt(command, node, items, where)
+            self._arrived.append(attempt)
         except Fenced:
             self._journal.fence()
         except Exception as error:  # the loop must hear of everything, or it would wait for ever
@@ -232,28 +238,24 @@ class ExecutionLoop:
         return _Attempt(command, started_ms, (perf_counter() - begun) * 1000, outcome, error)
 
     async def _take_arrivals(self) -> None:
-        while not self._arrived:
+        while not self._arrived and not self._signals:
             self._journal.raise_if_fenced()
             self._journal.flush_soon()
             self._wake.clear()
             await self._wake.wait()
         self._journal.raise_if_fenced()
-        self._take_signals()
+        while self._signals:
+            self._take_signal(self._signals.popleft())
         while self._arrived:
-            arrival = self._arrived.popleft()
-            if isinstance(arrival, _Attempt) and self._finished is None:
-                self._tasks.pop(arrival.command.node, None)
-                self._settle(arrival)
+            attempt = self._arrived.popleft()
+            self._tasks.pop(attempt.command.node, None)
+            self._settle(attempt)
 
-    def _take_signals(self) -> None:
-        signals = [a for a in self._arrived if isinstance(a, Signal)]
-        self._arrived = deque(a for a in self._arrived if not isinstance(a, Signal))
-        for signal in signals:
-            if signal.kind is SignalKind.CANCEL and not self._state.status.terminal:
-                by = orjson.loads(signal.body).get("by", "") if signal.body else ""
-                if self._state.stop is None:
-                    self._tell(CancelRequested(at_ms=self._around.now_ms(), by=by))
-            self._journal.read_signal(signal.id)
+    def _take_signal(self, signal: Signal) -> None:
+        if signal.kind is SignalKind.CANCEL and self._state.stop is None:
+            by = orjson.loads(signal.body).get("by", "") if signal.body else ""
+            self._tell(CancelRequested(at_ms=self._around.now_ms(), by=by))
+        self._journal.read_signal(signal.id)
 
     def _settle(self, attempt: _Attempt) -> None:
         """Take up an attempt that has ended: check what it gave, record it, tell the machine."""
@@ -271,7 +273,9 @@ class ExecutionLoop:
             else:
                 now_ms = self._around.now_ms()
                 times_ms = (attempt.started_ms, now_ms)
-                row = self._results.completed(command.node, command.attempt, outcome, data, times_ms, attempt.duration_ms)
+                row = self._results.completed(
+                    command.node, command.attempt, outcome, data, times_ms, attempt.duration_ms
+                )
                 self._journal.node(row, self._results.completed_count)
                 self._tell(
                     NodeCompleted(

@@ -55,7 +55,9 @@ class Journal:
         """Number an event and keep it for the next flush."""
         self.seq += 1
         node_id: str = getattr(event, "node_id", "")
-        row = EventRow(seq=self.seq, kind=event.kind, at_ms=event.at_ms, body=orjson.dumps(to_body(event)), node_id=node_id)
+        row = EventRow(
+            seq=self.seq, kind=event.kind, at_ms=event.at_ms, body=orjson.dumps(to_body(event)), node_id=node_id
+        )
         self._events.append(row)
 
     def node(self, row: NodeRow, completed: int = 0) -> None:

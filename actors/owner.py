@@ -17,7 +17,6 @@ from uuid import UUID
 import orjson
 import structlog
 
-from actors.config import EngineLimits
 from actors.execution import ExecutionLoop, Finished, Surroundings
 from actors.lease import LeaseKeeper, LeaseReport
 from actors.suspects import SuspectLane
@@ -121,7 +120,11 @@ class Owner:
         key = (claimed.id, claimed.epoch)
         if key in self._finished:
             return None, False
-        if claimed.isolation is Isolation.POOLED and self.active >= 2 * self._config.slots and claimed.id not in self._active:
+        if (
+            claimed.isolation is Isolation.POOLED
+            and self.active >= 2 * self._config.slots
+            and claimed.id not in self._active
+        ):
             await self._executions.release(self._lease().id, claimed.id, claimed.epoch)
             return None, False
         active = self.take(claimed)

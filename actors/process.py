@@ -34,7 +34,9 @@ LEASE_LOOK_S = 0.02
 def flush_size(part: Flush) -> int:
     """Return about how many bytes a flush sends."""
     output = part.ending.output if part.ending is not None else None
-    return 256 * len(part.events) + sum(len(row.output or b"") + len(row.logs) for row in part.nodes) + len(output or b"")
+    return (
+        256 * len(part.events) + sum(len(row.output or b"") + len(row.logs) for row in part.nodes) + len(output or b"")
+    )
 
 
 class ExecutionProcess:
@@ -79,7 +81,11 @@ class ExecutionProcess:
         sandbox = LocalSandbox(size=max(1, os.cpu_count() or 1))
         await sandbox.start()
         writer: GroupWriter[Flush, Verdict] = GroupWriter(
-            executions.flush, name="flush", batch_max=FLUSH_BATCH_MAX, size_of=flush_size, retry_while=lambda: not self._closing
+            executions.flush,
+            name="flush",
+            batch_max=FLUSH_BATCH_MAX,
+            size_of=flush_size,
+            retry_while=lambda: not self._closing,
         )
         notifier = Notifier(config.dsn)
         limits = config.limits
@@ -101,7 +107,15 @@ class ExecutionProcess:
         if self._holder.dedicated_to is None:
             listener.start()
         owner.start()
-        self._parts = [owner.close, listener.close, self._end_lease, writer.close, notifier.close, sandbox.close, pool.close]
+        self._parts = [
+            owner.close,
+            listener.close,
+            self._end_lease,
+            writer.close,
+            notifier.close,
+            sandbox.close,
+            pool.close,
+        ]
         if self._holder.dedicated_to is not None:
             await owner.claim_dedicated()
 

@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import ray
@@ -33,6 +33,12 @@ CTL = "ctl"
 READY_TIMEOUT_S = 60
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Callable[..., Any])
+
+
+def ctl(method: M) -> M:
+    """Let a method of an actor run on the control group's own thread and loop."""
+    return cast("M", ray.method(concurrency_group=CTL)(method))
 
 
 def connect(address: str, namespace: str) -> None:
@@ -46,10 +52,10 @@ def connect(address: str, namespace: str) -> None:
 
 def ensure_supervisor(config: PoolConfig) -> None:
     """Make the supervisor, if there is none, and return when its pool is full. Raises `Unavailable`."""
-    supervisor = SupervisorActor.options(name=SUPERVISOR, lifetime="detached", get_if_exists=True).remote(config)
+    supervisor = SUPERVISOR_ACTOR.options(name=SUPERVISOR, lifetime="detached", get_if_exists=True).remote(config)
     try:
         ray.get(supervisor.full.remote(), timeout=READY_TIMEOUT_S)
-        warm = [run_node.options(num_cpus=1, name="warm-up").remote(pack(None)) for _ in range(config.size)]
+        warm = [RUN_NODE.options(num_cpus=1, name="warm-up").remote(pack(None)) for _ in range(config.size)]
         ray.get(warm, timeout=READY_TIMEOUT_S)
     except (RayActorError, RayTaskError, ray.exceptions.GetTimeoutError) as error:
         raise Unavailable(f"the pool did not come up: {error}") from error
@@ -75,7 +81,6 @@ class _OwnLoop:
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
 
-@ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, concurrency_groups={CTL: 32})
 class ExecutionActor:
     """One execution actor: `ExecutionProcess` with Ray around it."""
 
@@ -103,32 +108,32 @@ class ExecutionActor:
         """Take up a pushed execution and wait for its end."""
         return pack(await self._process.run(unpack(call)))
 
-    @ray.method(concurrency_group=CTL)
+    @ctl
     async def hold(self) -> None:
         """Never return."""
         await asyncio.Event().wait()
 
-    @ray.method(concurrency_group=CTL)
+    @ctl
     async def status(self) -> bytes:
         """Return the present load."""
         return pack(self._process.member)
 
-    @ray.method(concurrency_group=CTL)
+    @ctl
     async def wake(self) -> None:
         """Look at the queue now."""
         self._main_loop.call_soon_threadsafe(self._process.wake)
 
-    @ray.method(concurrency_group=CTL)
+    @ctl
     async def deliver(self, execution_id: bytes) -> None:
         """Read the signals of an execution now."""
         await self._on_main(self._process.deliver(UUID(bytes=execution_id)))
 
-    @ray.method(concurrency_group=CTL)
+    @ctl
     async def drain(self) -> None:
         """Take nothing new; return when nothing is under way."""
         await self._on_main(self._process.drain())
 
-    @ray.method(concurrency_group=CTL)
+    @ctl
     async def close(self) -> None:
         """End the lease and the subprocesses."""
         await self._on_main(self._process.close())
@@ -143,7 +148,11 @@ class ExecutionActor:
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._main_loop))
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)
+EXECUTION_ACTOR: Any = ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, concurrency_groups={CTL: 32})(
+    ExecutionActor
+)
+
+
 class SupervisorActor:
     """The supervisor: begins its work in the constructor, since nobody calls it after a restart."""
 
@@ -169,6 +178,9 @@ class SupervisorActor:
     async def close(self) -> None:
         """End every actor of the pool."""
         await self._own.run(self._process.close())
+
+
+SUPERVISOR_ACTOR: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)(SupervisorActor)
 
 
 class RayHandle:
@@ -230,7 +242,9 @@ class RayFactory:
     def create(self, name: str, host: str, dedicated_to: UUID | None) -> RayHandle:
         """Make an actor; without node affinity actors that take no CPU scatter unevenly."""
         strategy = NodeAffinitySchedulingStrategy(node_id=host, soft=False)
-        actor = ExecutionActor.options(name=name, scheduling_strategy=strategy).remote(self._config, name, dedicated_to)
+        actor = EXECUTION_ACTOR.options(name=name, scheduling_strategy=strategy).remote(
+            self._config, name, dedicated_to
+        )
         return RayHandle(name, actor)
 
 
@@ -276,16 +290,17 @@ class RayPool:
 @cache
 def _task_host() -> TaskHost:
     """Return this worker process's host of node work: one event loop and one sandbox, kept warm between tasks."""
-    require_own_packages()
     return TaskHost(host=ray.util.get_node_ip_address(), pid=os.getpid())
 
 
-@ray.remote(max_retries=0, num_cpus=1)
 def run_node(call: bytes) -> bytes:
     """Do a node's work in a Ray task."""
     host = _task_host()
     task: TaskCall | None = unpack(call)
     return pack(None if task is None else host.run(task))
+
+
+RUN_NODE: Any = ray.remote(max_retries=0, num_cpus=1)(run_node)
 
 
 class RayTasks:
@@ -296,7 +311,7 @@ class RayTasks:
         options: dict[str, Any] = {"num_cpus": call.cpu, "name": f"node/{call.node_type}:{call.node_id}"}
         if call.memory_bytes:
             options["memory"] = call.memory_bytes
-        reference = run_node.options(**options).remote(pack(call))
+        reference = RUN_NODE.options(**options).remote(pack(call))
         try:
             outcome: Outcome | NodeError = unpack(await reference)
         except asyncio.CancelledError:

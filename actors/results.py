@@ -8,7 +8,6 @@ import orjson
 from actors.dispatch import Outcome
 from workflow.errors import NodeError
 from workflow.graph import ends
-from workflow.machine import State
 from workflow.plan import Plan, PlanNode
 from workflow.ports import NodeRow
 from workflow.spec import Item, Items, Outputs
@@ -49,7 +48,9 @@ class Results:
         check_outputs(node, outputs)
         data = encode(outputs)
         if len(data) > bytes_max:
-            message = f"the output of {node.id!r} is {len(data)} bytes of JSON, more than the {bytes_max} that are allowed"
+            message = (
+                f"the output of {node.id!r} is {len(data)} bytes of JSON, more than the {bytes_max} that are allowed"
+            )
             raise NodeError(message, "output_too_large")
         self._outputs[index] = dict(outputs)
         self._bytes[index] = len(data)
@@ -73,7 +74,10 @@ class Results:
         if size > bytes_max:
             message = f"the output of the execution is {size} bytes of JSON, more than the {bytes_max} that are allowed"
             raise NodeError(message, "output_too_large")
-        found = {self._plan.nodes[i].id: [item["json"] for items in self._outputs[i].values() for item in items] for i in last}
+        found = {
+            self._plan.nodes[i].id: [item["json"] for items in self._outputs[i].values() for item in items]
+            for i in last
+        }
         return orjson.dumps(found)
 
     def started(self, index: int, attempt: int, now_ms: int) -> NodeRow:
@@ -97,7 +101,9 @@ class Results:
             host=outcome.host,
         )
 
-    def failed(self, index: int, attempt: int, error: NodeError, times_ms: tuple[int, int], duration_ms: float) -> NodeRow:
+    def failed(
+        self, index: int, attempt: int, error: NodeError, times_ms: tuple[int, int], duration_ms: float
+    ) -> NodeRow:
         """Return the row of a failure; `times_ms` are start and end."""
         return self._row(
             index,
@@ -119,7 +125,13 @@ class Results:
         return self._row(index, NodeStatus.SKIPPED, 0, None, None)
 
     def _row(
-        self, index: int, status: NodeStatus, attempt: int, started_ms: int | None, completed_ms: int | None, **rest: Any
+        self,
+        index: int,
+        status: NodeStatus,
+        attempt: int,
+        started_ms: int | None,
+        completed_ms: int | None,
+        **rest: Any,
     ) -> NodeRow:
         node = self._plan.nodes[index]
         return NodeRow(
@@ -146,11 +158,15 @@ def check_outputs(node: PlanNode, outputs: Any) -> None:
     """Raise `NodeError` unless these are items on handles that the node has."""
     known = node.type.spec.outputs
     fine = isinstance(outputs, dict) and all(
-        handle in known and isinstance(items, list) and all(isinstance(i, dict) and isinstance(i.get("json"), dict) for i in items)
+        handle in known
+        and isinstance(items, list)
+        and all(isinstance(i, dict) and isinstance(i.get("json"), dict) for i in items)
         for handle, items in outputs.items()
     )
     if not fine:
-        raise NodeError(f"{node.id!r} did not return lists of items on its handles {', '.join(known)}", "outputs_invalid")
+        raise NodeError(
+            f"{node.id!r} did not return lists of items on its handles {', '.join(known)}", "outputs_invalid"
+        )
 
 
 def readable(text: str) -> str:

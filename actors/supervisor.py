@@ -77,7 +77,12 @@ class Supervisor:
     async def start(self) -> None:
         """End the leases of former actors, make the pool, begin to look after it."""
         await self._until_stored(lambda: self._write(self._leases.end_cluster, self._config.cluster_id))
-        for work in (self._hosts_for_ever(), self._reap_for_ever(), self._status_for_ever(), self._dedicated_for_ever()):
+        for work in (
+            self._hosts_for_ever(),
+            self._reap_for_ever(),
+            self._status_for_ever(),
+            self._dedicated_for_ever(),
+        ):
             self._spawn(work)
 
     async def full(self) -> None:

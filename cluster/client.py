@@ -1,4 +1,6 @@
-"""The command line's view of the HTTP API: what it asks, and what it makes of an answer that is not what it asked for."""
+"""The command line's view of the HTTP API: what it asks, and what it makes of an answer that is not what it asked
+for.
+"""
 
 import json
 import time
@@ -41,7 +43,7 @@ def is_ready(base_url: str, limit_s: float) -> bool:
 
 
 class Client:
-    """Speaks to one API as one user of one workspace. Every method raises `Unavailable` when the API does not answer."""
+    """Speaks to one API as one user of one workspace. Methods raise `Unavailable` when the API does not answer."""
 
     def __init__(
         self, base_url: str, workspace_id: str, api_key: str, pause: Callable[[float], None] = time.sleep

@@ -1,4 +1,5 @@
-"""From settings and home to what the pool, the Serve application and the driver are given: the one place where names meet.
+"""From settings and home to what the pool, the Serve application and the driver are given: the one place where names
+meet.
 
 Actors and replicas read no settings: what they need travels as plain data, made here.
 """

@@ -1,4 +1,6 @@
-"""The database as a part: the embedded server, or one that was given by `DATABASE_URL`, migrated and with its first administrator."""
+"""The database as a part: the embedded server, or one that was given by `DATABASE_URL`, migrated and with its first
+administrator.
+"""
 
 import time
 from collections.abc import Callable
@@ -73,7 +75,9 @@ class EmbeddedDatabase:
         self._start = Background(self._bring_up, "database-start")
 
     def poll(self) -> State:
-        """Ready when the server accepts connections and is prepared; dead when its main process has gone or it stays mute."""
+        """Ready when the server accepts connections and is prepared; dead when its main process has gone or it stays
+        mute.
+        """
         if self._start is None:
             return State(condition=Condition.DEAD, reason="not started")
         if not self._start.finished():
@@ -83,7 +87,8 @@ class EmbeddedDatabase:
         pid = self._server.pid
         if pid is not None and not self._exists(pid):
             return State(condition=Condition.DEAD, reason="PostgreSQL has ended")
-        # A server that recovers from the crash of one of its processes refuses connections for a moment: no reason to end it.
+        # A server that recovers from the crash of one of its processes refuses connections for a moment: no reason to
+        # end it.
         if self._now_s() - self._checked_s >= CHECK_EVERY_S:
             self._checked_s = self._now_s()
             self._misses = 0 if self._server.alive() else self._misses + 1

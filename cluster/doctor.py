@@ -1,4 +1,4 @@
-"""What `rayloom doctor` looks at: everything around us that has made an instance fail, each with what to do about it."""
+"""What `rayloom doctor` looks at: whatever has made an instance fail, each with what to do about it."""
 
 import shutil
 import socket
@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from actors.packages import verify_packages
 from cluster.instance import Instance, embedded_server
-from cluster.packages import verify_packages
 from cluster.parts import sentence
 from cluster.ports import is_free
 from cluster.processes import belonging, find, listener_on
@@ -92,7 +92,7 @@ def _room(instance: Instance) -> Iterator[Check]:
     yield Check(
         name="shared memory",
         ok=shared >= SHARED_MEMORY_MIN_BYTES,
-        detail=f"/dev/shm has {shared / 1024**3:.1f} GiB, at least 0.5 wanted{advice}",
+        detail=f"{shared / 1024**3:.1f} GiB of /dev/shm, at least 0.5 wanted{advice}",
     )
     files, _ = psutil.Process().rlimit(psutil.RLIMIT_NOFILE)
     enough = files < 0 or files >= OPEN_FILES_MIN

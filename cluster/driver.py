@@ -1,11 +1,12 @@
 """The connected driver: a process that creates the supervisor, deploys the API, and then stays.
 
-It stays because Ray kills the idle task workers of a job whose driver has gone: every burst after a pause would start cold, at
-0.55-0.9 s per task instead of 4 ms (measured). It is a process of its own, not a thread of the keeper, because the Ray library
-aborts its process when the head dies, and the keeper is there to survive that.
+It stays because Ray kills the idle task workers of a job whose driver has gone: every burst after a pause would start
+cold, at 0.55-0.9 s per task instead of 4 ms (measured). It is a process of its own, not a thread of the keeper,
+because the Ray library aborts its process when the head dies, and the keeper is there to survive that.
 
-The plan comes as one line of JSON on standard input (it holds the database's password, so it is neither an argument nor a
-file); until then Ray is imported, so that this time overlaps the start of the head. The report file says how far we are.
+The plan comes as one line of JSON on standard input (it holds the database's password, so it is neither an argument
+nor a file); until then Ray is imported, so that this time overlaps the start of the head. The report file says how
+far we are.
 """
 
 import importlib
@@ -88,7 +89,9 @@ class Driver:
             self._say("ready")
 
     def leave(self) -> None:
-        """Take what is ours off a cluster that goes on without us. On a head of our own the keeper ends everything anyway."""
+        """Take what is ours off a cluster that goes on without us. On a head of our own the keeper ends everything
+        anyway.
+        """
         if not self._plan.joined:
             return
         from ray import serve
@@ -148,7 +151,21 @@ def _run_application(plan: DriverPlan) -> None:
 
     module, _, name = plan.builder.partition(":")
     build: Callable[[dict[str, Any]], Any] = getattr(importlib.import_module(module), name)
-    serve.run(build(plan.application), name=APPLICATION, route_prefix="/", blocking=False)
+    application = build(plan.application)
+    try:
+        serve.run(application, name=APPLICATION, route_prefix="/", blocking=False)
+    except RuntimeError as error:
+        raise Unavailable(f"the API cannot be deployed: {_cause() or error}", "not_deployed") from error
+
+
+def _cause() -> str:
+    """Return what the last replica that failed said: Serve's own exception names the deployment only."""
+    from ray import serve
+
+    found = serve.status().applications.get(APPLICATION)
+    texts = [deployment.message for deployment in found.deployments.values()] if found else []
+    lines = [line.strip() for text in texts for line in text.splitlines() if "Error: " in line]
+    return lines[-1] if lines else ""
 
 
 def main() -> int:

@@ -1,4 +1,6 @@
-"""The driver as a part: its process starts to import while the others start, and is told its plan when they are ready."""
+"""The driver as a part: its process starts to import while the others start, and is told its plan when they are
+ready.
+"""
 
 import json
 import time

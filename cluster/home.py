@@ -1,7 +1,7 @@
 """The home of one instance: what must be the same at the next start, and must not be read by anybody else.
 
     home/  (0700)           instance.json   id of the instance, made once
-                            secrets.json    password of the embedded PostgreSQL, the first administrator's password and API key
+                            secrets.json    password of PostgreSQL, password and API key of the first administrator
                             ray.token       the token that every Ray server of this instance asks for
                             ports.json      the ports, as picked
                             admin.json      base_url, workspace_id, email, password, api_key: what a client needs
@@ -12,8 +12,8 @@
                             ray/            Ray's session files and sockets, unless the path would be too long
                             work/           the empty folder in which Ray's processes start
 
-Files are written aside and renamed, so that a reader sees the old or the new one. A secret that others may read is refused,
-not repaired: it may have been read already.
+Files are written aside and renamed, so that a reader sees the old or the new one. A secret that others may read is
+refused, not repaired: it may have been read already.
 """
 
 import contextlib
@@ -35,6 +35,7 @@ from workflow.errors import Conflict, Unavailable
 # `haproxy_dir`/<56 digits of the node id>/a: "/h/" + 56 + "/a.<pid>.tmp"; Ray's own need 64.
 RAY_DIR_BYTES_MAX = 107 - len("/h/") - 56 - len("/a.4194304.tmp")
 ADMIN_EMAIL = "admin@rayloom.local"
+API_KEY_PREFIX = "rl_"
 
 
 class UnsafeHome(Unavailable):
@@ -73,7 +74,9 @@ class Home:
 
     @property
     def work(self) -> Path:
-        """The empty folder in which Ray's processes start: Ray puts a driver's folder first on the import path of its workers."""
+        """The empty folder in which Ray's processes start: Ray puts a driver's folder first on the import path of its
+        workers.
+        """
         return self.root / "work"
 
     @property
@@ -159,7 +162,8 @@ def open_home(root: Path, token: Callable[[int], str], *, temporary: Path | None
             instance = token(6)
             write_json(root / "instance.json", {"id": instance})
         ray_dir = _ray_dir(root, temporary or Path(tempfile.gettempdir()))
-        # Ray opens its own folder for everybody, and HAProxy's control socket lies in it: so the one above must be closed.
+        # Ray opens its own folder for everybody, and HAProxy's control socket lies in it: so the one above must be
+        # closed.
         _private_folder(ray_dir.parent)
         ray_dir.mkdir(mode=0o700, exist_ok=True)
         home = Home(root, instance=instance, ray_dir=ray_dir)
@@ -170,7 +174,9 @@ def open_home(root: Path, token: Callable[[int], str], *, temporary: Path | None
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a file of ours, or an empty one when there is none. Raises `Unavailable` when it is damaged."""
+    """Return the object in a file of ours, or an empty one when there is none. Raises `Unavailable` when it is
+    damaged.
+    """
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -239,7 +245,9 @@ def _make_secrets(home: Home, token: Callable[[int], str]) -> None:
     if path.exists():
         require_private(path)
     else:
-        made = Secrets(postgres_password=token(24), email=ADMIN_EMAIL, password=token(16), api_key=token(32))
+        made = Secrets(
+            postgres_password=token(24), email=ADMIN_EMAIL, password=token(16), api_key=API_KEY_PREFIX + token(32)
+        )
         write_json(path, asdict(made))
     if home.token_file.exists():
         require_private(home.token_file)

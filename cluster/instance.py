@@ -25,6 +25,7 @@ DATABASE_LIMIT_S = 180.0
 RAY_LIMIT_S = 90.0
 DRIVER_LIMIT_S = 180.0
 LEAVE_GRACE_S = 20.0
+FIRST_WORKSPACE = "Default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,9 @@ class Instance:
 
 
 def open_instance() -> Instance:
-    """Return the instance that the settings describe, its home made. Raises `BadInput`, `UnsafeHome` or `Unavailable`."""
+    """Return the instance that the settings describe, its home made. Raises `BadInput`, `UnsafeHome` or
+    `Unavailable`.
+    """
     try:
         chosen = settings.load()
     except InvalidSettingsError as error:
@@ -52,8 +55,9 @@ def settle_ports(instance: Instance) -> Ports:
     wanted = {"api": chosen.serve.port, "postgres": chosen.database.port, "dashboard": chosen.ray.dashboard_port}
     ports = settle(home.remembered_ports(), wanted, home.root, is_free)
     if not is_free(ports.api):
+        holder = listener_on(ports.api)
         raise Conflict(
-            f"port {ports.api} is taken by {listener_on(ports.api)}; stop it, or choose another port with RAYLOOM_SERVE__PORT",
+            f"port {ports.api} is taken by {holder}; stop it, or choose another port with RAYLOOM_SERVE__PORT",
             "port_taken",
             {"port": ports.api},
         )
@@ -94,17 +98,18 @@ def make_parts(instance: Instance, ports: Ports, starter: Starter, say: Callable
 def prepare_database(instance: Instance, ports: Ports, dsn: str, say: Callable[[str], None]) -> None:
     """Bring the database to the present tables, with a first administrator, and write down how to reach it all."""
     # Imported here: the keeper's other parts start meanwhile.
-    from store.accounts import bootstrap
-
+    from store.bootstrap import bootstrap
     from store.migrate import migrate
 
     began_s = time.monotonic()
     migrate(dsn)
     made = instance.home.secrets()
-    workspace_id = bootstrap(dsn, email=made.email, password=made.password, api_key=made.api_key)
+    first = bootstrap(
+        dsn, email=made.email, password=made.password, workspace_name=FIRST_WORKSPACE, api_key=made.api_key
+    )
     admin = {
         "base_url": base_url(instance.settings, ports),
-        "workspace_id": str(workspace_id),
+        "workspace_id": str(first.workspace_id),
         "email": made.email,
         "password": made.password,
         "api_key": made.api_key,

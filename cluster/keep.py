@@ -1,7 +1,9 @@
-"""The keeper's process (`python -m cluster.keep`): one per home, plain, without Ray, started by `rayloom up` or by a service manager.
+"""The keeper's process (`python -m cluster.keep`): one per home, plain, without Ray, started by `rayloom up` or by a
+service manager.
 
-It takes the home's lock, ends what a killed predecessor has left, adopts its database, and then keeps the parts until SIGTERM.
-Exit codes: 0 stopped when asked, 1 the first start failed (the record says why), 3 another keeper has the home.
+It takes the home's lock, ends what a killed predecessor has left, adopts its database, and then keeps the parts until
+SIGTERM. Exit codes: 0 stopped when asked, 1 the first start failed (the record says why), 3 another keeper has the
+home.
 """
 
 import logging
@@ -91,7 +93,9 @@ class KeeperProcess:
 
 
 def trim_logs(home: Home) -> None:
-    """Cut every log that has grown too large, keeping one predecessor. Their writers append, so that they may go on writing."""
+    """Cut every log that has grown too large, keeping one predecessor. Their writers append, so that they may go on
+    writing.
+    """
     for path in home.logs.glob("*.log"):
         if path.stat().st_size > LOG_BYTES_MAX:
             shutil.copyfile(path, Path(f"{path}.1"))
@@ -100,7 +104,9 @@ def trim_logs(home: Home) -> None:
 
 
 def keep(instance: Instance, stop: threading.Event) -> int:
-    """Be the keeper of this instance until `stop`. Raises `Conflict` when there is one, and `RayloomError` when nothing can start."""
+    """Be the keeper of this instance until `stop`. Raises `Conflict` when there is one, and `RayloomError` when
+    nothing can start.
+    """
     home = instance.home
     with home.keeping():
         previous = read_record(home)

@@ -1,9 +1,9 @@
 """The keeper's judgement: which part to begin, when one counts as failed, and when it is tried again.
 
-Parts begin as soon as the ones that they need are ready, side by side where they can. A part that dies is ended, with the parts
-that cannot live without it, and begun again after a pause that doubles from 0.5 s to 30 s; a minute of health forgets the failures.
-Before everything was ready once, a second failure gives up: then it is the installation that is wrong, and a person is waiting
-for the answer. Later it never gives up.
+Parts begin as soon as the ones that they need are ready, side by side where they can. A part that dies is ended, with
+the parts that cannot live without it, and begun again after a pause that doubles from 0.5 s to 30 s; a minute of
+health forgets the failures. Before everything was ready once, a second failure gives up: then it is the installation
+that is wrong, and a person is waiting for the answer. Later it never gives up.
 
 No process, file, sleep or clock is named here: all come in.
 """
@@ -33,8 +33,8 @@ class Phase(StrEnum):
 class Kept:
     """A part and what the keeper knows about it.
 
-    `needs` must be ready before it begins; with the death of one of `dies_with` it is ended, too. `seconds` has its own start
-    time under its own name, and the stages that it reports.
+    `needs` must be ready before it begins; with the death of one of `dies_with` it is ended, too. `seconds` has its
+    own start time under its own name, and the stages that it reports.
     """
 
     part: Part

@@ -27,7 +27,9 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """How a part is doing, and if it is dead, why. `pid` is that of its main process; `seconds` are per finished stage."""
+    """How a part is doing, and if it is dead, why. `pid` is that of its main process; `seconds` are per finished
+    stage.
+    """
 
     condition: Condition
     reason: str = ""
@@ -56,7 +58,9 @@ class Part(Protocol):
         ...
 
     def end(self) -> None:
-        """End it, in whatever condition it is, with all that it started. Raises `RayloomError` when something remains."""
+        """End it, in whatever condition it is, with all that it started. Raises `RayloomError` when something
+        remains.
+        """
         ...
 
 
@@ -102,7 +106,9 @@ class Launch:
 
 
 def start_process(launch: Launch) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own: no signal of our terminal reaches it, and the session's id tells its family."""
+    """Start a process in a session of its own: no signal of our terminal reaches it, and the session's id tells its
+    family.
+    """
     # Opened for appending: the keeper may cut the file while the process writes to it.
     with launch.log.open("ab") as output:
         return subprocess.Popen(

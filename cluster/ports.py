@@ -1,8 +1,8 @@
 """Which ports an instance listens on. Picked once, remembered, and picked anew only where a stranger has taken one.
 
-Several instances may live on one machine, and Ray's own defaults are fixed numbers, so every listener gets a number of ours.
-They lie in 20000-29999: outside Ray's worker range (a GCS port inside it makes `ray start` fail) and below the range that the
-kernel gives to outgoing connections (which would take a remembered port away between two starts).
+Several instances may live on one machine, and Ray's own defaults are fixed numbers, so every listener gets a number
+of ours. They lie in 20000-29999: outside Ray's worker range (a GCS port inside it makes `ray start` fail) and below
+the range that the kernel gives to outgoing connections (which would take a remembered port away between two starts).
 
 | name | listener | address | protection |
 |---|---|---|---|
@@ -71,8 +71,9 @@ def settle(
 ) -> Ports:
     """Return a port for every name: the wanted, else the remembered if it is free, else the next free one.
 
-    `wanted` holds the numbers that a setting gives (0 = pick one); they are taken as they are, free or not, except `dashboard`,
-    which is only a preference. The search begins at a point that depends on `place`, so that instances started together do not meet. Raises `Unavailable` when no port is left.
+    `wanted` holds the numbers that a setting gives (0 = pick one); they are taken as they are, free or not, except
+    `dashboard`, which is only a preference. The search begins at a point that depends on `place`, so that instances
+    started together do not meet. Raises `Unavailable` when no port is left.
     """
     first = PICKED_FROM.start + zlib.crc32(str(place).encode()) % (len(PICKED_FROM) // BLOCK - 3) * BLOCK
     chosen: dict[str, int] = {name: port for name, port in wanted.items() if port and name != "dashboard"}

@@ -1,8 +1,9 @@
 """Which processes belong to an instance, and how they are ended.
 
 `ray stop` ends every Ray of the machine but leaves HAProxy running, so we do it ourselves, and touch nothing of other
-instances. A process is ours when its environment carries our mark. Some of Ray's processes overwrite their environment when
-they set their title: these are ours when they belong to the session (`setsid`) of a marked process and work in our folder.
+instances. A process is ours when its environment carries our mark. Some of Ray's processes overwrite their
+environment when they set their title: these are ours when they belong to the session (`setsid`) of a marked process
+and work in our folder.
 """
 
 import os
@@ -58,7 +59,7 @@ def end(processes: Sequence[psutil.Process], *, grace_s: float = 0.0) -> list[ps
 
 
 def end_all(identity: Identity, sessions: Iterable[int] = ()) -> list[int]:
-    """Kill every process of the instance, also those that come while we do. Returns the pids of the ones that remain."""
+    """Kill every process of the instance, also those that come while we do. Returns the pids of those that remain."""
     known = tuple(sessions)
     left: list[psutil.Process] = []
     for _ in range(5):

@@ -10,9 +10,9 @@ from workflow.errors import Unavailable
 class OwnHead:
     """A Ray head that we start with `ray start --block`, which lives as long as all of its servers do.
 
-    `prepare` makes room for a session; `address` tells where it listens once it is up; `obituary` says which of its servers
-    has died, if Ray has noted that; `sweep` kills every process of this
-    instance, HAProxy and workers too, and returns the pids of those that remain.
+    `prepare` makes room for a session; `address` tells where it listens once it is up; `obituary` says which of its
+    servers has died, if Ray has noted that; `sweep` kills every process of this instance, HAProxy and workers too,
+    and returns the pids of those that remain.
     """
 
     name = "ray"
@@ -63,7 +63,8 @@ class OwnHead:
     def end(self) -> None:
         """Kill the head and everything on it.
 
-        A polite stop takes 18 s, because the replicas are given time to drain, and still leaves HAProxy running (measured).
+        A polite stop takes 18 s, because the replicas are given time to drain, and still leaves HAProxy running
+        (measured).
         """
         if self._process is not None:
             end_process(self._process, grace_s=0.0)

@@ -1,7 +1,8 @@
 """How our Ray head is started: the command, its environment, and a hook that runs inside `ray start`.
 
-Everything that Ray 2.60 would put at a fixed port or path gets one of this instance's own. `ray start --block` stays in the
-foreground: the kernel ends its servers with it, and it ends when one of them dies, so that one pid tells about the whole head.
+Everything that Ray 2.60 would put at a fixed port or path gets one of this instance's own. `ray start --block` stays
+in the foreground: the kernel ends its servers with it, and it ends when one of them dies, so that one pid tells about
+the whole head.
 """
 
 import shutil
@@ -115,7 +116,8 @@ def _serve_environment(settings: Settings, home: Home, ports: Ports) -> dict[str
         return fallback
     folder = home.haproxy_dir
     return {
-        # Serve starts a killed HAProxy again at the third failed check: after 29 s with its own period of 10 s (measured).
+        # Serve starts a killed HAProxy again at the third failed check: after 29 s with its own period of 10 s
+        # (measured).
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         **fallback,
         "RAY_SERVE_ENABLE_HA_PROXY": "1",

@@ -1,4 +1,6 @@
-"""The keeper's record of itself, `keeper.json`: what `status`, `up` and `down` read, also after the keeper was killed."""
+"""The keeper's record of itself, `keeper.json`: what `status`, `up` and `down` read, also after the keeper was
+killed.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,6 @@
-"""What the command line shows: an execution while it runs, its nodes and output, problems, and the state of an instance."""
+"""What the command line shows: an execution while it runs, its nodes and output, problems, and the state of an
+instance.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -102,7 +104,7 @@ def show_execution(console: Console, execution: Mapping[str, Any], nodes: Iterab
 
 def show_error(console: Console, error: RayloomError) -> None:
     """Print an error: one sentence, then the findings or the log that belong to it."""
-    console.print(Text.assemble((f"{error.message}", "red"), f"  [{error.code}]"))
+    console.print(Text.assemble((error.message, "red"), f"  [{error.code}]"), soft_wrap=True)
     for finding in error.fields.get("findings", ()):
         place = ".".join(str(part) for part in (finding.get("node_id"), finding.get("field")) if part)
         head = f"  {finding.get('severity', 'error')} {finding.get('code', '')}"
@@ -110,7 +112,7 @@ def show_error(console: Console, error: RayloomError) -> None:
     if lines := error.fields.get("log"):
         console.print(Text(f"the last lines of {error.fields.get('log_file', 'the log')}:", style="bold"))
         for line in lines:
-            console.print(Text(f"  {line}"))
+            console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def checks_table(checks: Iterable[Check]) -> Table:

@@ -1,4 +1,6 @@
-"""Start and stop of an instance from outside: begin a keeper and follow it, end it, and clear up after one that was killed."""
+"""Start and stop of an instance from outside: begin a keeper and follow it, end it, and clear up after one that was
+killed.
+"""
 
 import contextlib
 import signal
@@ -10,9 +12,9 @@ from dataclasses import dataclass
 
 import psutil
 
+from actors.packages import require_own_packages
 from cluster.home import read_json
 from cluster.instance import Instance, embedded_server
-from cluster.packages import require_own_packages
 from cluster.parts import tail
 from cluster.processes import belonging, end, end_all, find
 from cluster.ray_start import CODE_ROOT
@@ -36,7 +38,8 @@ class Started:
 
 
 def bring_up(instance: Instance, stage: Callable[[str, float], None]) -> Started:
-    """Start the keeper unless there is one, and return when everything is ready; `stage(name, seconds)` hears of each stage.
+    """Start the keeper unless there is one, and return when everything is ready; `stage(name, seconds)` hears of each
+    stage.
 
     Raises `Unavailable` with the reason and `fields["log"]`, the last lines of the log that tells most.
     """
@@ -61,7 +64,9 @@ def bring_up(instance: Instance, stage: Callable[[str, float], None]) -> Started
 
 
 def bring_down(instance: Instance, say: Callable[[str], None]) -> bool:
-    """Stop the instance; no process of it is left. Returns whether there was anything to stop. Raises `Unavailable` if some remain."""
+    """Stop the instance; no process of it is left. Returns whether there was anything to stop. Raises `Unavailable`
+    if some remain.
+    """
     home = instance.home
     record = read_record(home)
     keeper = _keeper_of(record)

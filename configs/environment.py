@@ -1,7 +1,7 @@
 """The environment that child processes are given: what we inherited, without what is only for the keeper.
 
-A Ray worker has the environment of `ray start`, and code of others runs there: the database's address must not reach it,
-and neither must settings of another Ray cluster that happens to be this shell's.
+A Ray worker has the environment of `ray start`, and code of others runs there: the database's address must not reach
+it, and neither must settings of another Ray cluster that happens to be this shell's.
 """
 
 import os
@@ -27,7 +27,9 @@ def for_joining() -> dict[str, str]:
 
 
 def for_keeper(home: Path) -> dict[str, str]:
-    """Return the environment for the keeper: all of it, since it reads the settings, with paths that hold in any folder."""
+    """Return the environment for the keeper: all of it, since it reads the settings, with paths that hold in any
+    folder.
+    """
     chosen = {"RAYLOOM_HOME": str(home)}
     if config := os.environ.get("RAYLOOM_CONFIG"):
         chosen["RAYLOOM_CONFIG"] = str(Path(config).expanduser().resolve())

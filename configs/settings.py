@@ -1,7 +1,9 @@
-"""What may differ between deployments, read once by the keeper and the command line: the only reader of the environment.
+"""What may differ between deployments, read once by the keeper and the command line: the only reader of the
+environment.
 
 Values given to `load` win over the environment, it wins over the YAML file named by RAYLOOM_CONFIG, and that over
-`default.yaml`, which holds every default. An unknown name is an error, because a misspelt setting would be silently lost.
+`default.yaml`, which holds every default. An unknown name is an error, because a misspelt setting would be silently
+lost.
 """
 
 import os

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
-from store.accounts import Principal
+from store.api_keys import Principal
 from workflow.errors import Forbidden, NotFound, Unauthorized
 
 KEY_TTL_S = 5.0
@@ -20,7 +20,9 @@ ROLES = ("viewer", "member", "admin", "owner")
 class KeyCache:
     """Remembers who a key belongs to for a few seconds: a revoked key stops working within that time."""
 
-    def __init__(self, authenticate: Callable[[str], Awaitable[Principal]], now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, authenticate: Callable[[str], Awaitable[Principal]], now: Callable[[], float] = monotonic
+    ) -> None:
         self._authenticate = authenticate
         self._now = now
         self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()

@@ -57,4 +57,6 @@ def input_json(value: Any, bytes_max: int) -> bytes:
 
 def _too_large(size: int, bytes_max: int, what: str = "body") -> TooLarge:
     fields = {"bytes": size, "bytes_max": bytes_max}
-    return TooLarge(f"the {what} has {size} bytes, more than the {bytes_max} that are allowed", f"{what}_too_large", fields)
+    return TooLarge(
+        f"the {what} has {size} bytes, more than the {bytes_max} that are allowed", f"{what}_too_large", fields
+    )

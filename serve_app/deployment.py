@@ -1,7 +1,7 @@
 """The Ray Serve deployment: the only module here that names Ray. Each replica makes its own application and services."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from ray import serve
@@ -14,6 +14,10 @@ from serve_app.config import ApiConfig, ApiLimits
 from serve_app.services import Services, open_services
 
 MAX_ONGOING_REQUESTS = 500
+
+
+class Api:
+    """A replica of the API: all it does is its application."""
 
 
 def build(arguments: dict[str, Any]) -> serve.Application:
@@ -34,7 +38,7 @@ def build(arguments: dict[str, Any]) -> serve.Application:
 
         return create_app(services)
 
-    @serve.deployment(
+    deployed: Any = serve.deployment(
         name="api",
         num_replicas=arguments["replicas"],
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
@@ -42,9 +46,5 @@ def build(arguments: dict[str, Any]) -> serve.Application:
         graceful_shutdown_timeout_s=5,
         health_check_period_s=5,
         health_check_timeout_s=10,
-    )
-    @serve.ingress(make_app)
-    class Api:
-        """The API's replicas."""
-
-    return Api.bind()
+    )(serve.ingress(make_app)(Api))
+    return cast("serve.Application", deployed.bind())

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from uuid import UUID
 

@@ -24,10 +24,20 @@ class Metrics:
             registry=self.registry,
         )
         self.executions = Gauge(
-            "rayloom_executions", "Executions in PostgreSQL by status; the same on every replica", ("status",), registry=self.registry
+            "rayloom_executions",
+            "Executions queued and running, from PostgreSQL; the same on every replica",
+            ("status",),
+            registry=self.registry,
         )
-        self.actors = Gauge("rayloom_actors", "Execution actors of the pool, as this replica knows it", registry=self.registry)
-        self.slots_used = Gauge("rayloom_slots_used", "Executions under way on the pool's actors", registry=self.registry)
+        self.oldest_queued = Gauge(
+            "rayloom_oldest_queued_seconds", "Age of the execution that has been queued longest", registry=self.registry
+        )
+        self.actors = Gauge(
+            "rayloom_actors", "Execution actors of the pool, as this replica knows it", registry=self.registry
+        )
+        self.slots_used = Gauge(
+            "rayloom_slots_used", "Executions under way on the pool's actors", registry=self.registry
+        )
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

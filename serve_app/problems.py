@@ -63,7 +63,9 @@ def answer_errors(app: FastAPI) -> None:
 
     async def unforeseen(_request: Request, error: Exception) -> Response:
         log.error("request.broken", error=f"{type(error).__name__}: {error}", exc_info=error)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "something broke on our side; it has been logged")
+        return problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "something broke on our side; it has been logged"
+        )
 
     app.add_exception_handler(RayloomError, ours)
     app.add_exception_handler(RequestValidationError, malformed)

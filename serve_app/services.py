@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+import orjson
+
 from actors.members import PoolPort
 from actors.pool import ActorPool
 from nodes.catalog import load_catalog
@@ -16,7 +18,7 @@ from serve_app.auth import KeyCache
 from serve_app.config import ApiConfig
 from serve_app.following import Follower
 from serve_app.metrics import Metrics
-from store.accounts import Accounts
+from store.api_keys import ApiKeys
 from store.engine import StoreConfig, make_engine, make_pool
 from store.executions import PostgresExecutions
 from store.listing import Listing
@@ -24,7 +26,8 @@ from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifie
 from store.workflows import Workflows
 from store.writer import GroupWriter
 from workflow.compile import Compiler
-from workflow.ports import Accepted, NewExecution
+from workflow.document import parse_document
+from workflow.ports import Accepted, Isolation, NewExecution
 from workflow.spec import Catalog
 
 ACCEPT_BATCH_MAX = 128
@@ -40,7 +43,7 @@ class Runnable:
     name: str
     definition: bytes
     nodes_total: int
-    isolation: str
+    isolation: Isolation
 
 
 class Versions:
@@ -62,8 +65,13 @@ class Versions:
         found = await self._workflows.get(workspace_id, workflow_id)
         if len(self._current) > DEFINITIONS_KEPT_MAX:
             self._current.clear()
-        self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, found.version)
-        return await self.version(workspace_id, workflow_id, found.version)
+        number = found.summary.version
+        self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, number)
+        return await self.version(workspace_id, workflow_id, number)
+
+    def forget(self, workspace_id: UUID, workflow_id: UUID) -> None:
+        """A next version was made here: ask again which one is current."""
+        self._current.pop((workspace_id, workflow_id), None)
 
     async def version(self, workspace_id: UUID, workflow_id: UUID, number: int) -> Runnable:
         """Return a version. Raises `NotFound`."""
@@ -71,8 +79,9 @@ class Versions:
         known = self._known.get(key)
         if known is None:
             found = await self._workflows.get_version(workspace_id, workflow_id, number)
-            isolation = found.settings.get("isolation", "pooled")
-            known = Runnable(number, found.name, found.document(), len(found.nodes), isolation)
+            document = parse_document(found.definition)
+            definition = orjson.dumps(found.definition)
+            known = Runnable(number, document.name, definition, len(document.nodes), document.settings.isolation)
             self._known[key] = known
             if len(self._known) > DEFINITIONS_KEPT_MAX:
                 self._known.popitem(last=False)
@@ -110,7 +119,10 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     listener.start()
     notifier = Notifier(config.dsn)
     writer: GroupWriter[NewExecution, Accepted] = GroupWriter(
-        executions.accept, name="accept", batch_max=ACCEPT_BATCH_MAX, size_of=lambda new: len(new.input) + len(new.definition or b"")
+        executions.accept,
+        name="accept",
+        batch_max=ACCEPT_BATCH_MAX,
+        size_of=lambda new: len(new.input) + len(new.definition or b""),
     )
     pool = ActorPool(port)
     await pool.refresh()
@@ -120,7 +132,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     try:
         yield Services(
             config=config,
-            keys=KeyCache(Accounts(engine).authenticate),
+            keys=KeyCache(ApiKeys(engine).authenticate),
             catalog=catalog,
             compiler=Compiler(catalog, nodes_max=config.limits.nodes_max),
             executions=executions,

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from actors.execution import Finished
 from actors.members import Member
+from store.listing import ExecutionSummary
 from workflow.ports import EventRow, ExecutionView, NewExecution, NodeRow
 from workflow.spec import NodeType
 from workflow.states import ExecutionStatus
@@ -92,10 +93,25 @@ class NodesOut(BaseModel):
     next_cursor: str | None
 
 
+class ExecutionSummaryOut(BaseModel):
+    """An execution in a list."""
+
+    id: UUID
+    workflow_id: UUID | None
+    workflow_version: int | None
+    status: ExecutionStatus
+    trigger_type: str
+    priority: int
+    nodes_total: int
+    nodes_completed: int
+    error: ErrorOut | None
+    timings: TimingsOut
+
+
 class ExecutionsOut(BaseModel):
     """A page of executions, newest first."""
 
-    items: list[ExecutionOut]
+    items: list[ExecutionSummaryOut]
     next_cursor: str | None
 
 
@@ -123,11 +139,33 @@ def iso(at_ms: int | None) -> str | None:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def execution(view: ExecutionView, *, with_data: bool = True) -> dict[str, Any]:
-    """Return an execution as it is stored; a list shows it without its output."""
+def summary(found: ExecutionSummary) -> dict[str, Any]:
+    """Return an execution as a list shows it: without its data."""
+    return {
+        "id": found.id,
+        "workflow_id": found.workflow_id,
+        "workflow_version": found.workflow_version,
+        "status": found.status.value,
+        "trigger_type": found.trigger_type,
+        "priority": found.priority,
+        "nodes_total": found.nodes_total,
+        "nodes_completed": found.nodes_completed,
+        "error": _error(found.error_code, found.error_message, ""),
+        "timings": _timings(found.queued_ms, found.started_ms, found.completed_ms),
+    }
+
+
+def execution(view: ExecutionView) -> dict[str, Any]:
+    """Return an execution as it is stored."""
     actor = None
     if view.actor_id:
-        actor = {"id": view.actor_id, "name": view.actor_name, "pid": view.pid, "host": view.host, "shared": view.shared}
+        actor = {
+            "id": view.actor_id,
+            "name": view.actor_name,
+            "pid": view.pid,
+            "host": view.host,
+            "shared": view.shared,
+        }
     return {
         "id": str(view.id),
         "workspace_id": str(view.workspace_id),
@@ -141,14 +179,16 @@ def execution(view: ExecutionView, *, with_data: bool = True) -> dict[str, Any]:
         "last_seq": view.last_seq,
         "nodes_total": view.nodes_total,
         "nodes_completed": view.nodes_completed,
-        **({"output": raw(view.output)} if with_data else {}),
+        "output": raw(view.output),
         "error": _error(view.error_code, view.error_message, view.error_node_id),
         "actor": actor,
         "timings": _timings(view.queued_ms, view.started_ms, view.completed_ms),
     }
 
 
-def finished(new: NewExecution, version: int | None, member: Member, end: Finished, *, shared: bool, queued_ms: int) -> dict[str, Any]:
+def finished(
+    new: NewExecution, version: int | None, member: Member, end: Finished, *, shared: bool, queued_ms: int
+) -> dict[str, Any]:
     """Return an execution that this replica pushed, from the actor's answer: the same as `execution` of the stored row."""
     ending = end.ending
     return {

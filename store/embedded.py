@@ -228,7 +228,7 @@ class EmbeddedServer:
         pid = pid_in_file(place.data_dir)
         return next((process for process in processes_in(place.data_dir) if process.pid == pid), None)
 
-    def _wait_for_orphans(self, place: Place, patience_s: float = 5.0) -> None:
+    def _wait_for_orphans(self, place: Place, patience_s: float = 3.0) -> None:
         # Children outlive a killed main process until they look up from their work. A new server beside them would
         # corrupt the data.
         for number in (None, signal.SIGQUIT, signal.SIGKILL):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -16,7 +17,8 @@ PLAN_SETTINGS = (
     # The hot statements join short arrays with indexed partitions. Nested loops in array order look only into the
     # partitions that the ids fall into and lock rows in key order; a hash join, to which small tables tempt a planner,
     # does neither.
-    "SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan; SET jit = off"
+    "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET enable_seqscan = off; "
+    "SET plan_cache_mode = force_generic_plan; SET jit = off"
 )
 
 
@@ -71,6 +73,8 @@ def make_engine(config: StoreConfig) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=config.pool_wait_ms / 1000,
         pool_pre_ping=True,
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
     )
 
 

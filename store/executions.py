@@ -161,6 +161,10 @@ class PostgresExecutions:
         rows = await self._fetch(reading.UNREAD_SIGNALS, {"ids": uuids(sorted(set(execution_ids)))})
         return [reading.signal_from(row) for row in rows]
 
+    async def ping(self) -> None:
+        """Return when the database has answered. Raises `StoreUnavailable`."""
+        await self._fetch("SELECT 1", {})
+
     async def get(self, workspace_id: UUID, execution_id: UUID) -> ExecutionView:
         """Return an execution. Raises `NotFound`."""
         rows = await self._fetch(reading.GET, {"id": execution_id, "workspace": workspace_id})

@@ -3,6 +3,8 @@
 Rules that they keep. Ids reach a partitioned table only through a join with `unnest` or as one parameter: `= ANY(...)`
 would visit every partition. Rows of a batch come sorted by key, so two batches never wait for each other in a circle. A
 filter by what the fence returned is written `(x IN (SELECT …)) IS TRUE`: so it stays a hashed look-up, not a join.
+Where rows are found by id, their status is compared with a column (`required`), not a constant: a constant would tempt
+the planner to walk the partial index of all running or queued rows, of every month, instead.
 """
 
 LIVE_LEASE = "ended_at IS NULL AND expires_at > clock_timestamp() AND NOT draining"
@@ -81,7 +83,7 @@ VERSION_OF_TAKEN = "LEFT JOIN workflow_versions v ON v.workflow_id = t.workflow_
 
 CLAIM = f"""
 WITH RECURSIVE me AS MATERIALIZED (
-    SELECT FROM leases WHERE id = %(owner)s AND {LIVE_LEASE}
+    SELECT 'queued' AS required FROM leases WHERE id = %(owner)s AND {LIVE_LEASE}
 ), owners (owner) AS (
     SELECT (SELECT e.owner FROM executions e WHERE e.status = 'running' ORDER BY e.owner LIMIT 1) FROM me
     UNION ALL
@@ -98,7 +100,7 @@ WITH RECURSIVE me AS MATERIALIZED (
         AND (l.id IS NULL OR l.ended_at <= clock_timestamp() - %(grace_ms)s::bigint * interval '1 millisecond')
 ), signalled AS (
     SELECT e.id, e.priority FROM me CROSS JOIN signals s JOIN executions e ON e.id = s.execution_id
-    WHERE s.read_at IS NULL AND e.status = 'queued' AND e.isolation = 'pooled' ORDER BY s.id LIMIT %(window)s
+    WHERE s.read_at IS NULL AND e.status = me.required AND e.isolation = 'pooled' ORDER BY s.id LIMIT %(window)s
 ), later (workspace_id, ring) AS (
     SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled'
         AND e.workspace_id > %(after)s ORDER BY e.workspace_id LIMIT 1), 1 FROM me
@@ -137,7 +139,7 @@ WITH RECURSIVE me AS MATERIALIZED (
     FROM candidates c JOIN executions e ON e.id = c.id
     WHERE CASE WHEN c.orphan THEN e.status = 'running' AND e.owner = c.owner ELSE e.status = 'queued' END
     ORDER BY c.place LIMIT %(limit)s
-    FOR NO KEY UPDATE OF e SKIP LOCKED
+    FOR NO KEY UPDATE OF e
 ), {TAKEN}
 {CLAIMED_COLUMNS}
 FROM taken t {VERSION_OF_TAKEN} ORDER BY t.place
@@ -155,7 +157,7 @@ WITH locked AS MATERIALIZED (
     FROM executions e LEFT JOIN leases l ON l.id = e.owner
     WHERE e.id = %(id)s AND EXISTS (SELECT FROM leases WHERE id = %(owner)s AND {LIVE_LEASE})
         AND (e.status = 'queued' OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL))
-    FOR NO KEY UPDATE OF e SKIP LOCKED
+    FOR NO KEY UPDATE OF e
 ), {TAKEN}
 {CLAIMED_COLUMNS}
 FROM taken t {VERSION_OF_TAKEN}
@@ -176,7 +178,7 @@ ORDER BY e.status DESC, e.priority DESC, e.id LIMIT %(limit)s
 
 FLUSH = """
 WITH parts AS MATERIALIZED (
-    SELECT * FROM unnest(
+    SELECT *, 'running' AS required FROM unnest(
         %(ids)s::uuid[], %(epochs)s::bigint[], %(last_seqs)s::bigint[], %(new_seqs)s::bigint[], %(statuses)s::text[],
         %(outputs)s::json[], %(error_codes)s::text[], %(error_messages)s::text[], %(error_nodes)s::text[],
         %(completed_ms)s::bigint[], %(started_ms)s::bigint[], %(nodes_completed)s::int[]
@@ -193,7 +195,7 @@ WITH parts AS MATERIALIZED (
         started_at = COALESCE(e.started_at, to_timestamp(p.started_ms / 1000.0)),
         nodes_completed = GREATEST(e.nodes_completed, p.nodes_completed)
     FROM parts p
-    WHERE e.id = p.id AND e.epoch = p.epoch AND e.last_seq = p.last_seq AND e.status = 'running'
+    WHERE e.id = p.id AND e.epoch = p.epoch AND e.last_seq = p.last_seq AND e.status = p.required
     RETURNING e.id, p.status IS NOT NULL AS ended
 ), events AS (
     INSERT INTO stream_events (execution_id, seq, kind, at, node_id, body)

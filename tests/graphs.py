@@ -19,7 +19,9 @@ async def take_true(_context: NodeContext, _config: JsonObject, items: Items) ->
     return {"true": items, "false": []}
 
 
-def node_type(name: str, outputs: tuple[str, ...] = ("main",), effect: Effect = Effect.PURE, *, trigger: bool = False) -> NodeType:
+def node_type(
+    name: str, outputs: tuple[str, ...] = ("main",), effect: Effect = Effect.PURE, *, trigger: bool = False
+) -> NodeType:
     spec = NodeSpec(
         type=name,
         title=name,

@@ -50,7 +50,11 @@ class Compiler:
     def validate(self, document: Document) -> list[Finding]:
         """Return everything found, errors first, each group in the order of the document."""
         if len(document.nodes) > self._nodes_max:
-            return [_error("too_many_nodes", f"a workflow may have {self._nodes_max} nodes, this one has {len(document.nodes)}")]
+            return [
+                _error(
+                    "too_many_nodes", f"a workflow may have {self._nodes_max} nodes, this one has {len(document.nodes)}"
+                )
+            ]
         findings = [*self._nodes(document), *self._connections(document)]
         if not any(f.severity is Severity.ERROR for f in findings):
             findings += self._graph(document)
@@ -90,18 +94,40 @@ class Compiler:
             place = f"connections.{index}"
             for end, node_id in (("source", c.source), ("target", c.target)):
                 if node_id not in types:
-                    yield _error(f"missing_{end}_node", f"a connection names the {end} {node_id!r}, which is not there", "", f"{place}.{end}")
+                    yield _error(
+                        f"missing_{end}_node",
+                        f"a connection names the {end} {node_id!r}, which is not there",
+                        "",
+                        f"{place}.{end}",
+                    )
             source, target = types.get(c.source), types.get(c.target)
             if source is not None and c.sourceHandle not in source.spec.outputs:
                 known = ", ".join(source.spec.outputs)
-                yield _error("invalid_handle", f"{c.source!r} has no output {c.sourceHandle!r}, only {known}", c.source, f"{place}.sourceHandle")
+                yield _error(
+                    "invalid_handle",
+                    f"{c.source!r} has no output {c.sourceHandle!r}, only {known}",
+                    c.source,
+                    f"{place}.sourceHandle",
+                )
             if target is not None and c.targetHandle not in target.spec.inputs:
                 known = ", ".join(target.spec.inputs)
-                yield _error("invalid_handle", f"{c.target!r} has no input {c.targetHandle!r}, only {known}", c.target, f"{place}.targetHandle")
+                yield _error(
+                    "invalid_handle",
+                    f"{c.target!r} has no input {c.targetHandle!r}, only {known}",
+                    c.target,
+                    f"{place}.targetHandle",
+                )
             if target is not None and target.spec.trigger:
-                yield _error("trigger_has_input", f"the trigger {c.target!r} cannot have an incoming connection", c.target, place)
+                yield _error(
+                    "trigger_has_input", f"the trigger {c.target!r} cannot have an incoming connection", c.target, place
+                )
             if c in seen:
-                yield _error("duplicate_connection", f"{c.source!r} and {c.target!r} are connected twice in the same way", c.source, place)
+                yield _error(
+                    "duplicate_connection",
+                    f"{c.source!r} and {c.target!r} are connected twice in the same way",
+                    c.source,
+                    place,
+                )
             seen.add(c)
 
     def _graph(self, document: Document) -> Iterator[Finding]:
@@ -112,7 +138,9 @@ class Compiler:
             yield _error("dag_cycle", f"the workflow has a cycle: {names}", plan.nodes[cycle[0]].id)
             return
         if not any(node.type.spec.trigger for node in plan.nodes):
-            yield _warning("no_trigger", "the workflow has no trigger; it starts at the nodes without an incoming connection")
+            yield _warning(
+                "no_trigger", "the workflow has no trigger; it starts at the nodes without an incoming connection"
+            )
         reached = reachable(plan)
         for node in plan.nodes:
             if node.index not in reached:

@@ -97,13 +97,7 @@ class ExecutionFinished:
 
 
 Event: TypeAlias = (
-    ExecutionStarted
-    | ExecutionResumed
-    | NodeStarted
-    | NodeCompleted
-    | NodeFailed
-    | CancelRequested
-    | ExecutionFinished
+    ExecutionStarted | ExecutionResumed | NodeStarted | NodeCompleted | NodeFailed | CancelRequested | ExecutionFinished
 )
 
 _PLAIN: Mapping[str, type[Any]] = MappingProxyType(

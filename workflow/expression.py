@@ -91,11 +91,6 @@ class Template:
     text: str
     parts: tuple[str | _Path, ...]
 
-    @property
-    def constant(self) -> bool:
-        """Whether it holds no placeholder and always evaluates to its own text."""
-        return all(isinstance(part, str) for part in self.parts)
-
     def evaluate(self, scope: Scope) -> Any:
         """Return the value for one item; shared with the item where it is a container, so do not change it.
 
@@ -128,11 +123,6 @@ class Compiled:
     """A config value whose strings are parsed. Parts without placeholders are kept as they are and shared."""
 
     root: Any
-
-    @property
-    def constant(self) -> bool:
-        """Whether it evaluates to the same value for every item."""
-        return not isinstance(self.root, Template | _Object | _Array)
 
     def evaluate(self, scope: Scope) -> Any:
         """Return the value for one item; do not change it, parts of it belong to the config or to the item."""

@@ -207,7 +207,9 @@ def _stop(state: State, end: FinishExecution) -> list[Command]:
 def _finish(state: State, event: ExecutionFinished) -> list[Command]:
     decided = state.stop.status if state.stop else None
     if event.status is ExecutionStatus.COMPLETED and decided is not ExecutionStatus.COMPLETED:
-        raise IllegalEvent("an execution with unsettled nodes cannot be completed", fields={"unsettled": state.unsettled})
+        raise IllegalEvent(
+            "an execution with unsettled nodes cannot be completed", fields={"unsettled": state.unsettled}
+        )
     if not event.status.terminal:
         raise IllegalEvent("an execution finishes with a terminal status", fields={"status": event.status})
     for index in state.running:
@@ -277,4 +279,3 @@ def _end(state: State) -> list[Command]:
         return []
     state.stop = FinishExecution(ExecutionStatus.COMPLETED)
     return [state.stop]
-

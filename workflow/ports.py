@@ -274,7 +274,9 @@ class Executions(Protocol):
         """Write each part or refuse it as a whole, all in one transaction; a repeated flush that was committed before is committed."""
         ...
 
-    async def signal(self, workspace_id: UUID, execution_id: UUID, signal_id: UUID, kind: SignalKind, body: bytes) -> ExecutionView:
+    async def signal(
+        self, workspace_id: UUID, execution_id: UUID, signal_id: UUID, kind: SignalKind, body: bytes
+    ) -> ExecutionView:
         """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` when it is terminal."""
         ...
 

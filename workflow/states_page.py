@@ -58,7 +58,9 @@ def _paragraphs(states: Mapping[ExecutionStatus, str] | Mapping[NodeStatus, str]
     return "\n".join(f"**{status.value}**: {text}\n" for status, text in states.items())
 
 
-def _table(table: Mapping[tuple[ExecutionStatus, str], ExecutionStatus] | Mapping[tuple[NodeStatus, str], NodeStatus]) -> str:
+def _table(
+    table: Mapping[tuple[ExecutionStatus, str], ExecutionStatus] | Mapping[tuple[NodeStatus, str], NodeStatus],
+) -> str:
     rows = [f"| {source.value} | {cause} | {target.value} |" for (source, cause), target in table.items()]
     return "\n".join(["| from | by | to |", "| --- | --- | --- |", *rows, ""])
 

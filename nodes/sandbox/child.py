@@ -38,7 +38,9 @@ class ChildProcess:
             (resource.RLIMIT_AS, address_space_bytes),
         ):
             with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(self.pid, limit, (value, value))
+                _, hard = resource.prlimit(self.pid, limit)
+                lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                resource.prlimit(self.pid, limit, (lowered, lowered))
 
     def close(self) -> None:
         """Give up the descriptor."""

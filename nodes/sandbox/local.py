@@ -5,11 +5,11 @@ from typing import Any, Self
 
 from nodes.sandbox.javascript import JavaScriptSandbox
 from nodes.sandbox.python import PythonSandbox
-from workflow.spec import CodeLimits, CodeResult
+from workflow.spec import CodeLimits, CodeResult, Sandbox
 
 
-class LocalSandbox:
-    """Implements `workflow.spec.Sandbox` with worker processes that are children of this process.
+class LocalSandbox(Sandbox):
+    """The sandbox as worker processes that are children of this process.
 
     Making one costs nothing and a worker is started when it is first needed. `size` is how many workers each language
     may have; more evaluations than that wait for their turn, which does not count against their time limit.

@@ -49,6 +49,9 @@ DRIVER = r"""
     try {
       if (error instanceof ErrorType) {
         name = toText(error.name); message = toText(error.message); stack = toText(error.stack);
+      } else if (error === null) {
+        // What the engine throws when it has no memory for an error.
+        name = "InternalError"; message = "out of memory";
       } else message = "thrown: " + shown(error);
     } catch { message = "the error cannot be shown"; }
     return "\u0001" + stringify({
@@ -65,7 +68,7 @@ DRIVER = r"""
     if (text.length > request.resultCharsMax) throw "it is larger than " + request.resultCharsMax + " characters";
     return text;
   };
-  const answer = () => {
+  const attempt = () => {
     try {
       const parameters = request.names;
       parameters[parameters.length] = request.body;
@@ -82,8 +85,8 @@ DRIVER = r"""
       return text + "]";
     } catch (error) { return report(error); }
   };
-  const logs = () => stringify(logged);
-  return { answer, logs };
+  // The binding cannot read a string that is still a rope of pieces; a slice is flat.
+  return (wanted) => (wanted === "logs" ? stringify(logged) : slice(attempt(), 0));
 })
 """
 
@@ -97,13 +100,10 @@ def evaluate(quickjs: Any, request: str, seconds: float, memory_bytes: int) -> t
     logs = b'""'
     try:
         driver = context.eval(DRIVER)(request)
-        context.set("_rayloom_driver", driver)
-        read_answer = context.eval("_rayloom_driver.answer")
-        read_logs = context.eval("const f = _rayloom_driver.logs; delete globalThis._rayloom_driver; f")
     except quickjs.JSException as error:
         return ENGINE, str(error).encode("utf-8", "replace"), logs
     try:
-        text = read_answer()
+        text = driver("answer")
         kind = ERROR if text.startswith(MARK) else VALUE
         answer = text.removeprefix(MARK).encode()
     except quickjs.JSException as error:
@@ -111,7 +111,7 @@ def evaluate(quickjs: Any, request: str, seconds: float, memory_bytes: int) -> t
     try:
         context.set_memory_limit(memory_bytes + LOG_ROOM_BYTES)
         context.set_time_limit(1)
-        logs = read_logs().encode()
+        logs = driver("logs").encode()
     except quickjs.JSException:
         logs = b'""'
     return kind, answer, logs
@@ -142,7 +142,8 @@ def main(engine_path: str) -> None:
         # An orphan in the middle of a step that cannot be interrupted is ended by the kernel.
         used = resource.getrusage(resource.RUSAGE_SELF)
         cpu_s = int(used.ru_utime + used.ru_stime + seconds) + 5
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, resource.RLIM_INFINITY))
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s if hard == resource.RLIM_INFINITY else min(cpu_s, hard), hard))
         request = receive(connection, size).decode()
         kind, answer, logs = evaluate(quickjs, request, seconds, memory_bytes)
         connection.sendall(ANSWER.pack(kind, len(answer), len(logs)) + answer + logs)

@@ -2,12 +2,14 @@
 
 from hashlib import sha256
 from typing import Annotated, Any, cast
+from uuid import UUID
 
 import orjson
 from fastapi import Depends, Query, Request
 from fastapi.responses import Response
 
 from serve_app.services import Services
+from store.paging import PAGE_MAX
 from workflow.errors import Unprocessable
 from workflow.ports import IdempotencyKey
 
@@ -15,17 +17,27 @@ KEY_CHARS_MAX = 255
 
 
 def _services(request: Request) -> Services:
-    return cast(Services, request.app.state.services)
+    return cast("Services", request.app.state.services)
 
 
 Asked = Annotated[Services, Depends(_services)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
-Limit = Annotated[int, Query(ge=1, le=500, description="how many at most")]
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="how many at most")]
 
 
 def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a JSON response."""
-    return Response(orjson.dumps(body), status, headers, "application/json")
+    return Response(orjson.dumps(body, option=orjson.OPT_UTC_Z), status, headers, "application/json")
+
+
+def before(cursor: str | None) -> UUID | None:
+    """Return the id that the page before ended with. Raises `Unprocessable`."""
+    if cursor is None:
+        return None
+    try:
+        return UUID(cursor)
+    except ValueError:
+        raise Unprocessable("`cursor` is the `next_cursor` of a page", "cursor_invalid") from None
 
 
 def wait_seconds(request: Request, wait_s_max: int) -> float:
@@ -38,7 +50,9 @@ def wait_seconds(request: Request, wait_s_max: int) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= wait_s_max:
-        raise Unprocessable(f"`wait` is a number of seconds from 0 to {wait_s_max}", "wait_invalid", {"wait_s_max": wait_s_max})
+        raise Unprocessable(
+            f"`wait` is a number of seconds from 0 to {wait_s_max}", "wait_invalid", {"wait_s_max": wait_s_max}
+        )
     return seconds
 
 
@@ -48,6 +62,8 @@ def idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:
     if key is None:
         return None
     if not 1 <= len(key) <= KEY_CHARS_MAX or not key.isprintable():
-        raise Unprocessable(f"an Idempotency-Key has 1 to {KEY_CHARS_MAX} printable characters", "idempotency_key_invalid")
+        raise Unprocessable(
+            f"an Idempotency-Key has 1 to {KEY_CHARS_MAX} printable characters", "idempotency_key_invalid"
+        )
     asked = b"\n".join((request.method.encode(), request.url.path.encode(), body))
     return IdempotencyKey(key=key, fingerprint=sha256(asked).digest())

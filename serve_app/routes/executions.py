@@ -16,11 +16,12 @@ from serve_app.accepting import Request as Accepting
 from serve_app.accepting import Submitted
 from serve_app.auth import Editor, Viewer
 from serve_app.bodies import input_json, parse_object, read_body
-from serve_app.routes.asking import Asked, Cursor, Limit, answer, idempotency_key, wait_seconds
+from serve_app.compiling import compile_document
+from serve_app.routes.asking import Asked, Cursor, Limit, answer, before, idempotency_key, wait_seconds
 from serve_app.services import Services
 from workflow.document import parse_document
 from workflow.errors import Unprocessable
-from workflow.ports import Isolation, NewExecution, SignalKind
+from workflow.ports import NewExecution, SignalKind
 from workflow.states import ExecutionStatus
 
 router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
@@ -76,7 +77,7 @@ async def execute_workflow(workflow_id: UUID, request: Request, caller: Editor, 
         nodes_total=current.nodes_total,
         trigger_type="api",
         triggered_by=caller.user_id,
-        isolation=Isolation(current.isolation),
+        isolation=current.isolation,
         idempotency=idempotency_key(request, body),
     )
 
@@ -104,7 +105,7 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
         raise Unprocessable("the body needs the field `definition`, a workflow document", "definition_missing")
     given = input_json(asked.get("input"), limits.input_bytes_max)
     document = parse_document(asked["definition"])
-    await compiled(services, document)
+    await compile_document(services.compiler, document)
     definition = orjson.dumps(asked["definition"])
     new = NewExecution(
         id=new_id(),
@@ -135,10 +136,10 @@ async def list_executions(
     limit: Limit = 50,
 ) -> Response:
     """List the workspace's executions, newest first, without their data."""
-    page = await services.listing.executions(
-        caller.workspace_id, status=status, workflow_id=workflow_id, cursor=cursor, limit=limit
+    page = await services.listing.page(
+        caller.workspace_id, status=status, workflow_id=workflow_id, before=before(cursor), limit=limit
     )
-    return answer({"items": [views.execution(v, with_data=False) for v in page.items], "next_cursor": page.next_cursor})
+    return answer({"items": [views.summary(item) for item in page.items], "next_cursor": page.next_before})
 
 
 @router.get("/executions/{execution_id}", operation_id="get_execution", response_model=views.ExecutionOut)
@@ -169,12 +170,6 @@ async def cancel_execution(execution_id: UUID, caller: Editor, services: Asked) 
     elif view.actor_name:
         services.pool.deliver(view.actor_name, execution_id)
     return answer(views.execution(view), HTTPStatus.ACCEPTED)
-
-
-async def compiled(services: Services, document: Any) -> list[dict[str, str]]:
-    """Compile a document off the loop and return its warnings. Raises `InvalidDefinition`."""
-    result = await asyncio.to_thread(services.compiler.compile, document)
-    return [finding.as_dict() for finding in result.warnings]
 
 
 async def _accept(services: Services, asked: Accepting, wait_s: float) -> Response:

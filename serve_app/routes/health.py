@@ -28,7 +28,12 @@ async def ready(services: Asked) -> Response:
     actors = [m for m in services.pool.members if not m.draining]
     checks = {"database": database, "pool": bool(actors)}
     fine = all(checks.values())
-    body = {"status": "ready" if fine else "not ready", "checks": checks, "actors": len(actors), "slots": sum(m.slots for m in actors)}
+    body = {
+        "status": "ready" if fine else "not ready",
+        "checks": checks,
+        "actors": len(actors),
+        "slots": sum(m.slots for m in actors),
+    }
     return answer(body, HTTPStatus.OK if fine else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -36,8 +41,10 @@ async def ready(services: Asked) -> Response:
 async def metrics(services: Asked) -> Response:
     """Give the metrics in Prometheus' text format."""
     known = services.metrics
-    for status, count in (await services.listing.counts_by_status()).items():
-        known.executions.labels(status.value).set(count)
+    load = await services.listing.load()
+    known.executions.labels("queued").set(load.queued + load.queued_dedicated)
+    known.executions.labels("running").set(load.running)
+    known.oldest_queued.set(load.oldest_queued_ms / 1000)
     known.actors.set(len(services.pool.members))
     known.slots_used.set(sum(m.active for m in services.pool.members))
     return Response(known.render(), media_type=CONTENT_TYPE_LATEST)
@@ -46,7 +53,7 @@ async def metrics(services: Asked) -> Response:
 async def _database_answers(services: Asked) -> bool:
     try:
         async with asyncio.timeout(CHECK_S):
-            await services.listing.ping()
+            await services.executions.ping()
     except (RayloomError, TimeoutError):
         return False
     return True

@@ -1,5 +1,6 @@
 """Makes the values that store tests need, with ids of the present month (partitions exist for those)."""
 
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from workflow.ids import uuid7
 from workflow.ports import Ending, EventRow, Flush, LeaseHolder, NewExecution, NodeRow
 from workflow.states import ExecutionStatus, NodeStatus
 
+COUNTER = itertools.count()
 TTL_MS = 60_000
 DEFINITION = (
     b'{"name": "Inline", "nodes": [{"id": "z"}, {"id": "a"}], "connections": [], "settings": {"b": 1, "a": 2.0}}'
@@ -17,7 +19,8 @@ DEFINITION = (
 
 
 def an_id() -> UUID:
-    return uuid7(int(time.time() * 1000), os.urandom(10))
+    """A new id of this month, above all that were made before."""
+    return uuid7(int(time.time() * 1000), bytes(3) + next(COUNTER).to_bytes(4, "big") + os.urandom(3))
 
 
 def new_execution(workspace_id: UUID, **changes: Any) -> NewExecution:

@@ -1,7 +1,5 @@
 """Leases: one per actor process, on the store's clock."""
 
-import asyncio
-
 from tests.contract.conftest import Twin
 from tests.contract.making import TTL_MS, an_id, flush, holder, new_execution
 from workflow.ports import LeaseEnd, SignalKind
@@ -56,7 +54,6 @@ async def test_the_reaper_ends_the_expired_ones_only(twin: Twin) -> None:
     twin.leases.register(holder(late), 0)
     reaped = []
     while not reaped:
-        await asyncio.sleep(0)
         reaped = twin.leases.reap(0)
 
     assert reaped == [late]

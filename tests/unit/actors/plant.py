@@ -19,7 +19,19 @@ from store.writer import GroupWriter
 from tests.graphs import document, drawing_catalog
 from workflow.errors import NodeError
 from workflow.ports import Accepted, Claimed, Flush, Isolation, LeaseEnd, LeaseHolder, NewExecution, SignalKind, Verdict
-from workflow.spec import Catalog, CodeLimits, CodeResult, Effect, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs, Placement
+from workflow.spec import (
+    Catalog,
+    CodeLimits,
+    CodeResult,
+    Effect,
+    Items,
+    JsonObject,
+    NodeContext,
+    NodeSpec,
+    NodeType,
+    Outputs,
+    Placement,
+)
 
 WORKSPACE = new_id()
 TTL_MS = 6_000
@@ -79,7 +91,11 @@ class World:
             raise NodeError("it broke", "boom")
 
         async def strange(_context: NodeContext, config: JsonObject, _items: Items) -> Outputs:
-            return {"main": [{"json": {"value": {"nan": float("nan"), "nul": "a\x00b", "big": "x" * 5_000_000}[config["what"]]}}]}
+            return {
+                "main": [
+                    {"json": {"value": {"nan": float("nan"), "nul": "a\x00b", "big": "x" * 5_000_000}[config["what"]]}}
+                ]
+            }
 
         types = {t.spec.type: t for t in drawing_catalog()}
         for name, function, what in (
@@ -90,7 +106,13 @@ class World:
             ("draw.strange", strange, Effect.PURE),
         ):
             spec = NodeSpec(
-                type=name, title=name, category="test", description="", config_schema={}, effect=what, yields=what is Effect.PURE
+                type=name,
+                title=name,
+                category="test",
+                description="",
+                config_schema={},
+                effect=what,
+                yields=what is Effect.PURE,
             )
             types[name] = NodeType(spec, function)
         return Catalog(types)
@@ -113,7 +135,9 @@ class Process:
         self.valid = True
         self.dead = False
         limits = EngineLimits(linger_ms=1, output_bytes_max=1_000_000, crashes_max=3)
-        self.writer: GroupWriter[Flush, Verdict] = GroupWriter(self._flush, name="test", retry_while=lambda: not self.dead)
+        self.writer: GroupWriter[Flush, Verdict] = GroupWriter(
+            self._flush, name="test", retry_while=lambda: not self.dead
+        )
         around = Surroundings(
             flush=self.writer.submit,
             dispatcher=Dispatcher(NoSandbox(), NoTasks(), limits, pid=1, host="here"),

@@ -52,6 +52,18 @@ async def test_pure_nodes_do_not_wait_for_flushes(plant: Plant):
     assert (await running)[0].ending.status is ExecutionStatus.COMPLETED
 
 
+async def test_results_that_arrive_one_after_the_other_are_all_taken_up(plant: Plant):
+    process = plant.process()
+    running = await plant.push(process, "a -> b -> d; a -> c -> d", b="draw.gate", c="draw.gate")
+    await plant.world.until(lambda: plant.world.running == {"b", "c"})
+
+    plant.world.gate("b").set()
+    await plant.world.until(lambda: plant.world.running == {"c"})
+    plant.world.gate("c").set()
+
+    assert (await asyncio.wait_for(running, 5))[0].ending.status is ExecutionStatus.COMPLETED
+
+
 async def test_an_at_most_once_node_starts_only_when_its_start_is_committed(plant: Plant):
     process = plant.process()
 
@@ -91,7 +103,9 @@ async def test_a_failed_node_fails_the_execution_and_aborts_the_others(plant: Pl
     assert not plant.world.running
 
 
-@pytest.mark.parametrize(("what", "code"), [("nan", "nan_not_allowed"), ("nul", "nul_not_allowed"), ("big", "output_too_large")])
+@pytest.mark.parametrize(
+    ("what", "code"), [("nan", "nan_not_allowed"), ("nul", "nul_not_allowed"), ("big", "output_too_large")]
+)
 async def test_an_output_that_cannot_be_kept_is_the_nodes_failure(plant: Plant, what: str, code: str):
     finished, _ = await (await plant.push(plant.process(), "a -> b", a=f"draw.strange:{what}"))
 

@@ -179,7 +179,9 @@ DRAWING = "a -> fx1 -> b -> d; a -> c -> d; d -> once -> e; e:true -> f; e:false
 
 @pytest.mark.parametrize("after_commit", [True, False], ids=["after the commit", "before the commit"])
 @pytest.mark.parametrize("crash_at", range(8))
-async def test_a_crash_at_any_flush_loses_nothing_and_repeats_no_at_most_once_node(plant: Plant, crash_at: int, after_commit: bool):
+async def test_a_crash_at_any_flush_loses_nothing_and_repeats_no_at_most_once_node(
+    plant: Plant, crash_at: int, after_commit: bool
+):
     process: Process = plant.process()
     real, seen = process.executions.flush, 0
     dying = asyncio.Event()

@@ -54,6 +54,12 @@ def test_secrets_are_all_different(root):
     assert len(set(drawn)) == len(drawn)
 
 
+def test_the_first_key_looks_like_every_other_key(root):
+    from store.api_keys import PREFIX
+
+    assert open_home(root, counting()).secrets().api_key.startswith(PREFIX)
+
+
 @pytest.mark.parametrize("name", ["secrets.json", "ray.token"])
 def test_a_secret_that_others_may_read_is_refused_with_its_cure(root, name):
     open_home(root, counting())
@@ -104,7 +110,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(root, monkeypatch):
 def test_a_damaged_file_is_named(root, content):
     made = open_home(root, counting())
     (root / "ports.json").write_text(content)
-    with pytest.raises(Unavailable, match="ports.json is damaged"):
+    with pytest.raises(Unavailable, match=r"ports\.json is damaged"):
         made.remembered_ports()
 
 

@@ -118,7 +118,17 @@ def test_pauses_double_up_to_a_limit(scene):
         assert scene.journal[-1] == "end database"
         scene.tick(pass_s=0.02)
         assert scene.journal[-1] == "begin database"
-    assert [round(pause, 2) for pause in pauses] == [0.5, 1, 2, 4, 8, 16, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+    assert [round(pause, 2) for pause in pauses] == [
+        0.5,
+        1,
+        2,
+        4,
+        8,
+        16,
+        LONGEST_PAUSE_S,
+        LONGEST_PAUSE_S,
+        LONGEST_PAUSE_S,
+    ]
 
 
 def test_a_minute_of_health_forgets_failures(scene):

@@ -71,7 +71,7 @@ def test_the_same_name_twice_is_a_bug_that_names_both_places(entry_point):
     assert caught.value.code == "duplicate_node_type"
 
 
-@pytest.mark.parametrize("each", load_catalog(), ids=lambda each: each.spec.type)
+@pytest.mark.parametrize("each", list(load_catalog()), ids=lambda each: each.spec.type)
 def test_specs_are_complete(each):
     spec = each.spec
     assert spec.title

@@ -133,7 +133,12 @@ def test_a_malformed_document_is_refused_with_the_place(value: object, code: str
     assert (finding["code"], finding["field"]) == (code, field)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_any_json_is_a_document_or_is_refused(value: object):
     try:
         parse_document(value)

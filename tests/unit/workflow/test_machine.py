@@ -4,7 +4,15 @@ import pytest
 
 from tests.graphs import graph
 from workflow.commands import AbortNode, FailNode, FinishExecution, SkipNode, StartNode
-from workflow.events import CancelRequested, ExecutionFinished, ExecutionResumed, ExecutionStarted, NodeCompleted, NodeFailed, NodeStarted
+from workflow.events import (
+    CancelRequested,
+    ExecutionFinished,
+    ExecutionResumed,
+    ExecutionStarted,
+    NodeCompleted,
+    NodeFailed,
+    NodeStarted,
+)
 from workflow.invariants import check
 from workflow.machine import IllegalEvent, State, initial, outstanding, replay, step
 from workflow.plan import Plan
@@ -28,10 +36,18 @@ class Play:
         return self.tell(ExecutionStarted(at_ms=0, epoch=1))
 
     def done(self, name: str, attempt: int = 1, **handles: int) -> list[str]:
-        return self.tell(NodeCompleted(at_ms=1, node_id=name, run_index=0, attempt=attempt, handles=handles or {"main": 1}, duration_ms=1))
+        return self.tell(
+            NodeCompleted(
+                at_ms=1, node_id=name, run_index=0, attempt=attempt, handles=handles or {"main": 1}, duration_ms=1
+            )
+        )
 
     def fail(self, name: str, attempt: int = 1) -> list[str]:
-        return self.tell(NodeFailed(at_ms=1, node_id=name, run_index=0, attempt=attempt, code="boom", message="it broke", duration_ms=1))
+        return self.tell(
+            NodeFailed(
+                at_ms=1, node_id=name, run_index=0, attempt=attempt, code="boom", message="it broke", duration_ms=1
+            )
+        )
 
     def resume(self, epoch: int = 2) -> list[str]:
         return self.tell(ExecutionResumed(at_ms=2, epoch=epoch))
@@ -112,7 +128,12 @@ def test_a_failed_node_stops_the_execution_and_aborts_what_is_under_way():
     assert play.fail("b") == ["abort c", "finish failed boom"]
     assert play.done("c") == [], "a late result is stale"
     play.finish(ExecutionStatus.FAILED)
-    assert [n.status for n in play.state.nodes] == [NodeStatus.COMPLETED, NodeStatus.FAILED, NodeStatus.PENDING, NodeStatus.CANCELLED]
+    assert [n.status for n in play.state.nodes] == [
+        NodeStatus.COMPLETED,
+        NodeStatus.FAILED,
+        NodeStatus.PENDING,
+        NodeStatus.CANCELLED,
+    ]
 
 
 def test_cancel_aborts_and_finishes_once():
@@ -144,7 +165,7 @@ def test_resuming_twice_under_the_same_epoch_does_nothing():
 
 
 def test_an_announced_at_most_once_node_fails_with_its_outcome_unknown():
-    play = Play(graph("once"  " -> b"))
+    play = Play(graph("once -> b"))
     play.start()
     play.tell(NodeStarted(at_ms=1, node_id="once", run_index=0, attempt=1))
 

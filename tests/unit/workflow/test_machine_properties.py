@@ -47,7 +47,9 @@ class World:
             if isinstance(command, StartNode):
                 assert (command.node, command.attempt) not in self.starts, "an attempt is started once"
                 self.starts.append((command.node, command.attempt))
-                assert all(self._settled(edge.source) for edge in self.plan.nodes[command.node].inputs), "before its inputs"
+                assert all(self._settled(edge.source) for edge in self.plan.nodes[command.node].inputs), (
+                    "before its inputs"
+                )
             if isinstance(command, StartNode | FailNode | FinishExecution):
                 self.in_flight.append(command)
         for (status, attempt), node in zip(before, self.state.nodes, strict=True):
@@ -83,10 +85,20 @@ class World:
     def _completed(self, index: int, attempt: int) -> NodeCompleted:
         outputs = self.plan.nodes[index].type.spec.outputs
         handles = {handle: self.draw.draw(st.integers(0, 2)) for handle in outputs}
-        return NodeCompleted(at_ms=3, node_id=self.plan.nodes[index].id, run_index=0, attempt=attempt, handles=handles, duration_ms=1)
+        return NodeCompleted(
+            at_ms=3, node_id=self.plan.nodes[index].id, run_index=0, attempt=attempt, handles=handles, duration_ms=1
+        )
 
     def _failed(self, index: int, attempt: int, code: str) -> NodeFailed:
-        return NodeFailed(at_ms=3, node_id=self.plan.nodes[index].id, run_index=0, attempt=attempt, code=code, message="", duration_ms=1)
+        return NodeFailed(
+            at_ms=3,
+            node_id=self.plan.nodes[index].id,
+            run_index=0,
+            attempt=attempt,
+            code=code,
+            message="",
+            duration_ms=1,
+        )
 
     def crash(self) -> None:
         """The owner dies; the next one has the log alone, and not always the newest of it."""
@@ -121,7 +133,9 @@ class World:
 
 @given(plans(), st.data())
 @settings(max_examples=400, deadline=None)
-def test_any_order_with_duplicates_crashes_and_cancels_ends_and_replays_to_the_same_state(plan: Plan, data: st.DataObject):
+def test_any_order_with_duplicates_crashes_and_cancels_ends_and_replays_to_the_same_state(
+    plan: Plan, data: st.DataObject
+):
     world = World(plan, data)
     world.tell(ExecutionStarted(at_ms=0, epoch=1))
     steps = 0
@@ -163,7 +177,9 @@ def test_what_runs_and_what_is_skipped_is_what_a_naive_evaluation_says(plan: Pla
     def reached(index: int) -> bool:
         if index not in runs:
             node = plan.nodes[index]
-            runs[index] = node.start or any(reached(e.source) and taken[e.source, e.source_handle] > 0 for e in node.inputs)
+            runs[index] = node.start or any(
+                reached(e.source) and taken[e.source, e.source_handle] > 0 for e in node.inputs
+            )
         return runs[index]
 
     for node in plan.nodes:

@@ -66,7 +66,9 @@ def test_an_event_survives_its_json(event):
 
 
 def test_a_long_message_is_cut_so_that_a_body_stays_small():
-    event = NodeFailed(at_ms=1, node_id="a" * 100, run_index=0, attempt=1, code="boom", message="x" * 10_000, duration_ms=1)
+    event = NodeFailed(
+        at_ms=1, node_id="a" * 100, run_index=0, attempt=1, code="boom", message="x" * 10_000, duration_ms=1
+    )
 
     assert len(to_body(event)["message"]) == MESSAGE_CHARS_MAX
     assert len(orjson.dumps(to_body(event))) <= 1024

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from cluster.packages import NAMES, require_own_packages, verify_packages
+from actors.packages import NAMES, require_own_packages, verify_packages
 
 
 @pytest.fixture

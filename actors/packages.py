@@ -1,8 +1,9 @@
 """Proof that the packages found under our generic names are ours.
 
-`store`, `cluster`, `actors` and `configs` are also names of distributions on PyPI: installed beside us they overwrite files without
-a word, and a folder of that name in the working directory shadows the installed one, on Ray's workers even under `python -P`.
-Nothing but the standard library and our errors, so that it can run first thing in any process.
+`store`, `cluster`, `actors` and `configs` are also names of distributions on PyPI: installed beside us they overwrite
+files without a word, and a folder of that name in the working directory shadows the installed one, on Ray's workers
+even under `python -P`. Nothing but the standard library and our errors, so that it can run first thing in any
+process.
 """
 
 import sys
@@ -34,10 +35,11 @@ def verify_packages(
     owners: Mapping[str, list[str]] | None = None,
     loaded: Callable[[str], str | None] | None = None,
 ) -> list[Finding]:
-    """Return what is wrong: an empty list when every name is ours. The arguments replace the interpreter's own state in tests.
+    """Return what is wrong: an empty list when every name is ours. The arguments replace the interpreter's own state
+    in tests.
 
-    No other distribution may claim a name, none may be missing or without `__init__.py`, all must lie in one folder, and a
-    package that is imported already must come from there.
+    No other distribution may claim a name, none may be missing or without `__init__.py`, all must lie in one folder,
+    and a package that is imported already must come from there.
     """
     claimed = packages_distributions() if owners is None else owners
     seen = _file_of if loaded is None else loaded
