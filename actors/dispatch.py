@@ -79,7 +79,7 @@ class Dispatcher:
                 return await self._run_task(node, context, items)
             async with asyncio.timeout(context.timeout_ms / 1000):
                 outputs = await node.type.run(context, node.config, items)
-            logs = "".join(context.logs)
+            logs = "\n".join(context.logs)
             return Outcome(outputs=outputs, logs=logs, placement=where, pid=self._pid, host=self._host)
         except TimeoutError as error:
             raise timed_out(node.id, context.timeout_ms) from error

@@ -212,7 +212,7 @@ class ExecutionLoop:
             self._arrived.append(attempt)
         except Fenced:
             self._journal.fence()
-        except Exception as error:  # the loop must hear of everything, or it would wait for ever
+        except Exception as error:  # noqa: BLE001 - the loop must hear of everything, or it would wait for ever
             failure = NodeError(f"{type(error).__name__}: {error}", "engine_error")
             self._arrived.append(_Attempt(command, self._around.now_ms(), 0, None, failure))
         self._wake.set()
@@ -234,7 +234,7 @@ class ExecutionLoop:
             outcome = await self._around.dispatcher.run(node, context, items, where)
         except NodeError as failure:
             error = failure
-            error.fields.setdefault("logs", "".join(context.logs))
+            error.fields.setdefault("logs", "\n".join(context.logs))
         return _Attempt(command, started_ms, (perf_counter() - begun) * 1000, outcome, error)
 
     async def _take_arrivals(self) -> None:

@@ -7,7 +7,7 @@ import structlog
 
 
 def configure_logging(level: int = logging.INFO) -> None:
-    """Let structlog write JSON lines."""
+    """Let structlog write JSON lines; past Serve, which replaces `sys.stderr` by a logger of its own."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -17,6 +17,6 @@ def configure_logging(level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(sys.__stderr__),
         cache_logger_on_first_use=True,
     )

@@ -228,7 +228,7 @@ class Owner:
             return None
         except asyncio.CancelledError:
             return None
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged with its trace; the execution stays ours and is taken up again
             self._log.exception("execution.engine_error", execution_id=str(claimed.id))
             return None
         else:
@@ -264,7 +264,7 @@ class Owner:
             return await work
         except (Fenced, StoreUnavailable, asyncio.CancelledError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever our own mistake was, the execution must end
             self._log.exception("execution.engine_error", execution_id=str(active.claimed.id))
             return await self._fail(active, "engine_error", f"{type(error).__name__}: {error}")
 

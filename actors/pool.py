@@ -47,7 +47,7 @@ class ActorPool:
         """Ask the supervisor once."""
         try:
             members = await asyncio.wait_for(self._port.members(), timeout=2 * REFRESH_S)
-        except Exception as error:  # whatever is wrong with the supervisor, nobody is known
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the supervisor, nobody is known
             if self._members:
                 self._log.warning("pool.unknown", error=f"{type(error).__name__}: {error}")
             members = []
@@ -96,7 +96,7 @@ class ActorPool:
     async def _push(self, member: Member, claimed: Claimed) -> Reply | None:
         try:
             return await self._port.run(member, claimed)
-        except Exception as error:  # the row is committed: whoever owns it next goes on
+        except Exception as error:  # noqa: BLE001 - the row is committed: whoever owns it next goes on
             self._log.warning("push.lost", execution_id=str(claimed.id), actor=member.name, error=type(error).__name__)
             return None
         finally:

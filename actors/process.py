@@ -285,9 +285,9 @@ class TaskHost:
         except TimeoutError:
             return NodeError(f"{call.node_id!r} took longer than its {call.timeout_ms} ms", "node_timeout")
         except NodeError as error:
-            error.fields.setdefault("logs", "".join(context.logs))
+            error.fields.setdefault("logs", "\n".join(context.logs))
             return error
         except Exception as error:  # noqa: BLE001 - a node type is other people's code: what it raises is the node's failure
             return NodeError(f"{type(error).__name__}: {error}", "node_crashed")
-        logs = "".join(context.logs)
+        logs = "\n".join(context.logs)
         return Outcome(outputs=outputs, logs=logs, placement=Placement.TASK, pid=self._pid, host=self._host)

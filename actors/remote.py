@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.config import PoolConfig
 from actors.dispatch import Outcome, TaskCall, WorkerLost
+from actors.logging import configure_logging
 from actors.members import Member, Reply
 from actors.packages import require_own_packages
 from actors.process import ExecutionProcess, SupervisorProcess, TaskHost
@@ -86,6 +87,7 @@ class ExecutionActor:
 
     def __init__(self, config: PoolConfig, name: str, dedicated_to: UUID | None) -> None:
         require_own_packages()
+        configure_logging()
         context = ray.get_runtime_context()
         self._process = ExecutionProcess(
             config,
@@ -158,6 +160,7 @@ class SupervisorActor:
 
     def __init__(self, config: PoolConfig) -> None:
         require_own_packages()
+        configure_logging()
         self._own = _OwnLoop()
         self._process = SupervisorProcess(config, RayFactory(config))
         self._started = asyncio.run_coroutine_threadsafe(self._process.start(), self._own.loop)

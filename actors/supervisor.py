@@ -141,7 +141,7 @@ class Supervisor:
         try:
             handle = self._factory.create(name, host, dedicated_to)
             member = await handle.start()
-        except Exception as error:  # whatever kept it from starting, another try is all there is
+        except Exception as error:  # noqa: BLE001 - whatever kept it from starting, another try is all there is
             self._log.warning("actor.not_started", name=name, host=host, error=f"{type(error).__name__}: {error}")
             if handle is not None:
                 handle.kill()
@@ -161,7 +161,7 @@ class Supervisor:
         try:
             await child.handle.drain()
             await child.handle.close()
-        except Exception as error:  # it died meanwhile: then it is buried like any other
+        except Exception as error:  # noqa: BLE001 - it died meanwhile: then it is buried like any other
             self._log.warning("actor.retired_early", name=child.handle.name, error=type(error).__name__)
             await self._bury(child)
         self._children.pop(child.handle.name, None)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import Request
+from jsonschema import Draft202012Validator
 
 from workflow.errors import BadInput, TooLarge, Unprocessable
 from workflow.values import decode, encode
@@ -53,6 +54,19 @@ def input_json(value: Any, bytes_max: int) -> bytes:
     if len(data) > bytes_max:
         raise _too_large(len(data), bytes_max, "input")
     return data
+
+
+def check_input(value: Any, schema: dict[str, Any]) -> None:
+    """Raise `Unprocessable` with the places where an input does not satisfy the workflow's `input_schema`."""
+    if not schema:
+        return
+    found = sorted(
+        Draft202012Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path))
+    )
+    if found:
+        errors = [{"field": ".".join(map(str, e.absolute_path)), "message": e.message[:300]} for e in found[:20]]
+        message = f"`input` does not satisfy the workflow's input_schema: {errors[0]['message']}"
+        raise Unprocessable(message, "input_schema_violated", {"errors": errors})
 
 
 def _too_large(size: int, bytes_max: int, what: str = "body") -> TooLarge:

@@ -28,7 +28,7 @@ from store.writer import GroupWriter
 from workflow.compile import Compiler
 from workflow.document import parse_document
 from workflow.ports import Accepted, Isolation, NewExecution
-from workflow.spec import Catalog
+from workflow.spec import Catalog, JsonObject
 
 ACCEPT_BATCH_MAX = 128
 DEFINITIONS_KEPT_MAX = 512
@@ -44,6 +44,7 @@ class Runnable:
     definition: bytes
     nodes_total: int
     isolation: Isolation
+    input_schema: JsonObject
 
 
 class Versions:
@@ -81,7 +82,14 @@ class Versions:
             found = await self._workflows.get_version(workspace_id, workflow_id, number)
             document = parse_document(found.definition)
             definition = orjson.dumps(found.definition)
-            known = Runnable(number, document.name, definition, len(document.nodes), document.settings.isolation)
+            known = Runnable(
+                version=number,
+                name=document.name,
+                definition=definition,
+                nodes_total=len(document.nodes),
+                isolation=document.settings.isolation,
+                input_schema=document.input_schema,
+            )
             self._known[key] = known
             if len(self._known) > DEFINITIONS_KEPT_MAX:
                 self._known.popitem(last=False)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from actors.execution import Finished
 from actors.members import Member
 from store.listing import ExecutionSummary
-from workflow.ports import EventRow, ExecutionView, NewExecution, NodeRow
+from workflow.ports import Accepted, EventRow, ExecutionView, NewExecution, NodeRow
 from workflow.spec import NodeType
 from workflow.states import ExecutionStatus
 
@@ -208,6 +208,34 @@ def finished(
         "error": _error(ending.error_code, ending.error_message, ending.error_node_id),
         "actor": {"id": member.actor_id, "name": member.name, "pid": member.pid, "host": member.host, "shared": shared},
         "timings": _timings(queued_ms, end.started_ms, ending.at_ms),
+    }
+
+
+def accepted(new: NewExecution, given: Accepted, member: Member | None, queued_ms: int) -> dict[str, Any]:
+    """Return an execution that was accepted just now: the same as `execution` of the stored row."""
+    pushed = given.status is ExecutionStatus.RUNNING and member is not None
+    actor = (
+        {"id": member.actor_id, "name": member.name, "pid": member.pid, "host": member.host, "shared": None}
+        if member
+        else None
+    )
+    return {
+        "id": str(given.id),
+        "workspace_id": str(new.workspace_id),
+        "workflow_id": _text(new.workflow_id),
+        "workflow_version": given.workflow_version,
+        "status": given.status.value,
+        "trigger_type": new.trigger_type,
+        "isolation": new.isolation.value,
+        "priority": new.priority,
+        "epoch": 1 if pushed else 0,
+        "last_seq": 0,
+        "nodes_total": new.nodes_total,
+        "nodes_completed": 0,
+        "output": None,
+        "error": None,
+        "actor": actor if pushed else None,
+        "timings": _timings(queued_ms, None, None),
     }
 
 

@@ -139,7 +139,7 @@ WITH RECURSIVE me AS MATERIALIZED (
     FROM candidates c JOIN executions e ON e.id = c.id
     WHERE CASE WHEN c.orphan THEN e.status = 'running' AND e.owner = c.owner ELSE e.status = 'queued' END
     ORDER BY c.place LIMIT %(limit)s
-    FOR NO KEY UPDATE OF e
+    FOR NO KEY UPDATE OF e SKIP LOCKED
 ), {TAKEN}
 {CLAIMED_COLUMNS}
 FROM taken t {VERSION_OF_TAKEN} ORDER BY t.place
@@ -157,7 +157,7 @@ WITH locked AS MATERIALIZED (
     FROM executions e LEFT JOIN leases l ON l.id = e.owner
     WHERE e.id = %(id)s AND EXISTS (SELECT FROM leases WHERE id = %(owner)s AND {LIVE_LEASE})
         AND (e.status = 'queued' OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL))
-    FOR NO KEY UPDATE OF e
+    FOR NO KEY UPDATE OF e SKIP LOCKED
 ), {TAKEN}
 {CLAIMED_COLUMNS}
 FROM taken t {VERSION_OF_TAKEN}

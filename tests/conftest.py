@@ -82,7 +82,7 @@ def pg_store(pool: Pool) -> PostgresExecutions:
 
 @contextmanager
 def guardian(pid: int | None, folder: Path) -> Iterator[None]:
-    """Stop the server when this process dies without doing it: the guardian's input ends with whoever holds the pipe."""
+    """Stop the server when this process dies without doing it: the guardian's input ends with who holds the pipe."""
     script = 'read -r line && exit; kill -INT "$1"; while kill -0 "$1"; do sleep 0.1; done; rm -rf "$2"'
     watcher = subprocess.Popen(
         ["/bin/sh", "-c", script, "guardian", str(pid), str(folder)],

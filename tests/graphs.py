@@ -5,6 +5,7 @@ outside, `once…` may start at most once, everything else is pure.
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from workflow.document import Connection, Document, Node
 from workflow.plan import Plan, make_plan
@@ -54,7 +55,7 @@ def document(drawing: str, alone: Iterable[str] = ()) -> Document:
         ends = [end.strip().partition(":") for end in chain.split("->")]
         names.update(dict.fromkeys(name for name, _, _ in ends))
         branching.update(name for name, _, handle in ends if handle)
-        for (source, _, handle), (target, _, _) in zip(ends, ends[1:], strict=False):
+        for (source, _, handle), (target, _, _) in pairwise(ends):
             connections.append(Connection(source=source, target=target, sourceHandle=handle or "main"))
     nodes = [Node(id=name, type=_type(name, name in branching)) for name in names]
     return Document(name="drawn", nodes=nodes, connections=connections)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 
 from workflow.document import Document
 from workflow.errors import InvalidDefinition
@@ -55,10 +56,17 @@ class Compiler:
                     "too_many_nodes", f"a workflow may have {self._nodes_max} nodes, this one has {len(document.nodes)}"
                 )
             ]
-        findings = [*self._nodes(document), *self._connections(document)]
+        findings = [*self._input_schema(document), *self._nodes(document), *self._connections(document)]
         if not any(f.severity is Severity.ERROR for f in findings):
             findings += self._graph(document)
         return sorted(findings, key=lambda f: f.severity is not Severity.ERROR)
+
+    def _input_schema(self, document: Document) -> Iterator[Finding]:
+        try:
+            Draft202012Validator.check_schema(document.input_schema)
+        except SchemaError as error:
+            place = ".".join(["input_schema", *(str(part) for part in error.absolute_path)])
+            yield _error("invalid_input_schema", f"not a JSON Schema: {error.message[:300]}", "", place)
 
     def _nodes(self, document: Document) -> Iterator[Finding]:
         if not document.nodes:

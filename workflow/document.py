@@ -70,6 +70,7 @@ class Document(_Part):
     connections: list[Connection] = Field(default_factory=list)
     settings: WorkflowSettings = WorkflowSettings()
     viewport: dict[str, Any] = Field(default_factory=dict)
+    input_schema: dict[str, Any] = Field(default_factory=dict, description="JSON Schema that every input must satisfy")
 
 
 def _node_id(value: Any, location: tuple[int | str, ...]) -> str:

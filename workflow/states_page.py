@@ -48,7 +48,7 @@ def _picture(table: Mapping[tuple[S, str], S], ends: frozenset[S], start: S) -> 
     for (source, cause), target in table.items():
         if source is not target:
             arrows.setdefault((source.value, target.value), []).append(cause)
-    lines = [f"    [*] --> {start.value}"]
+    lines: list[str] = [f"    [*] --> {start.value}"]
     lines += [f"    {source} --> {target}: {' / '.join(causes)}" for (source, target), causes in arrows.items()]
     lines += [f"    {end} --> [*]" for end in sorted(e.value for e in ends)]
     return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```", ""])

@@ -6,8 +6,8 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query
-from fastapi.responses import Response
-from fastapi.sse import EventSourceResponse, format_sse_event
+from fastapi.responses import Response, StreamingResponse
+from fastapi.sse import format_sse_event
 
 from serve_app import views
 from serve_app.auth import Viewer
@@ -19,6 +19,7 @@ from workflow.events import TERMINAL_KINDS
 
 router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
 
+MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_S = 15.0
 POLL_S = 0.5
 PAGE = 500
@@ -27,8 +28,11 @@ PAGE = 500
 @router.get(
     "/executions/{execution_id}/events",
     operation_id="stream_execution_events",
-    response_class=EventSourceResponse,
-    responses={204: {"description": "the stream has ended and there is nothing after Last-Event-ID"}},
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {MEDIA_TYPE: {}}, "description": "the events"},
+        204: {"description": "the stream has ended and there is nothing after Last-Event-ID"},
+    },
 )
 async def stream_events(
     execution_id: UUID,
@@ -45,7 +49,8 @@ async def stream_events(
     if view.status.terminal and seen >= view.last_seq:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(_stream(services, caller.workspace_id, execution_id, seen), headers=headers)
+    stream = _stream(services, caller.workspace_id, execution_id, seen)
+    return StreamingResponse(stream, headers=headers, media_type=MEDIA_TYPE)
 
 
 async def _stream(services: Services, workspace_id: UUID, execution_id: UUID, seen: int) -> AsyncIterator[bytes]:

@@ -15,13 +15,13 @@ from serve_app import views
 from serve_app.accepting import Request as Accepting
 from serve_app.accepting import Submitted
 from serve_app.auth import Editor, Viewer
-from serve_app.bodies import input_json, parse_object, read_body
+from serve_app.bodies import check_input, input_json, parse_object, read_body
 from serve_app.compiling import compile_document
 from serve_app.routes.asking import Asked, Cursor, Limit, answer, before, idempotency_key, wait_seconds
 from serve_app.services import Services
 from workflow.document import parse_document
 from workflow.errors import Unprocessable
-from workflow.ports import NewExecution, SignalKind
+from workflow.ports import NewExecution, Outcome, SignalKind
 from workflow.states import ExecutionStatus
 
 router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
@@ -68,6 +68,7 @@ async def execute_workflow(workflow_id: UUID, request: Request, caller: Editor, 
     asked = parse_object(body, EXECUTE_FIELDS)
     given = input_json(asked.get("input"), services.config.limits.input_bytes_max)
     current = await services.versions.current(caller.workspace_id, workflow_id)
+    check_input(asked.get("input"), current.input_schema)
     new = NewExecution(
         id=new_id(),
         workspace_id=caller.workspace_id,
@@ -106,6 +107,7 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
     given = input_json(asked.get("input"), limits.input_bytes_max)
     document = parse_document(asked["definition"])
     await compile_document(services.compiler, document)
+    check_input(asked.get("input"), document.input_schema)
     definition = orjson.dumps(asked["definition"])
     new = NewExecution(
         id=new_id(),
@@ -186,6 +188,9 @@ async def _accept(services: Services, asked: Accepting, wait_s: float) -> Respon
             version = submitted.accepted.workflow_version
             body = views.finished(new, version, submitted.member, end, shared=reply.shared, queued_ms=queued_ms)
             return answer(body)
+    if not wait_s and submitted.accepted.outcome is Outcome.CREATED:
+        body = views.accepted(new, submitted.accepted, submitted.member, queued_ms)
+        return answer(body, HTTPStatus.ACCEPTED, _location(new.workspace_id, submitted))
     return await _follow(services, new.workspace_id, submitted, max(0.0, deadline - monotonic()))
 
 
@@ -193,5 +198,8 @@ async def _follow(services: Services, workspace_id: UUID, submitted: Submitted, 
     execution_id = submitted.accepted.id
     view = await services.follower.terminal(workspace_id, execution_id, left_s)
     status = HTTPStatus.OK if view.status.terminal else HTTPStatus.ACCEPTED
-    headers = {"Location": f"/api/v1/workspaces/{workspace_id}/executions/{execution_id}"}
-    return answer(views.execution(view), status, headers)
+    return answer(views.execution(view), status, _location(workspace_id, submitted))
+
+
+def _location(workspace_id: UUID, submitted: Submitted) -> dict[str, str]:
+    return {"Location": f"/api/v1/workspaces/{workspace_id}/executions/{submitted.accepted.id}"}

@@ -129,6 +129,7 @@ async def _read_draft(request: Request, services: Services) -> tuple[Draft, list
         connections=stored["connections"],
         settings=stored["settings"],
         viewport=stored["viewport"],
+        input_schema=stored["input_schema"],
         description=description,
         tags=tags,
     )

@@ -116,6 +116,24 @@ async def test_writers_with_the_same_executions_in_any_order_do_not_deadlock(
     assert run_sql(dsn, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
 
 
+async def test_a_claim_does_not_wait_for_a_row_that_somebody_holds(pg_store: PostgresExecutions, dsn: str) -> None:
+    leases = PostgresLeases(dsn)
+    owner = an_id()
+    leases.register(holder(owner), TTL_MS)
+    leases.close()
+    workspace = an_id()
+    held, free = new_execution(workspace), new_execution(workspace)
+    await pg_store.accept([held, free])
+    with psycopg.connect(dsn) as other:
+        other.execute("SELECT FROM executions WHERE id = %s FOR UPDATE", (held.id,))
+        claimed = await asyncio.wait_for(pg_store.claim(owner, 1, 0), 5)
+        refused = await asyncio.wait_for(pg_store.claim_one(owner, held.id), 5)
+        other.rollback()
+
+    assert [each.id for each in claimed] == [free.id]
+    assert refused is None
+
+
 async def test_a_bad_row_fails_alone(pg_store: PostgresExecutions, dsn: str) -> None:
     batch = await running(pg_store, dsn, count=6)
     writer: GroupWriter[Flush, Verdict] = GroupWriter(pg_store.flush, name="flush", retry_while=lambda: True)

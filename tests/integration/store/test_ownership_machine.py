@@ -1,34 +1,53 @@
 """Ownership as a state machine on real PostgreSQL: claims, flushes, crashes, steals and zombies in any order.
 
 The model knows who owns what; the invariants are G3 (nothing from an older epoch is written), gapless numbers, and that
-whatever is not terminal can still be claimed by somebody.
+whatever is not terminal can still be claimed. The test also counts what was tried: a run without zombies proves nothing.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from store.engine import StoreConfig, make_pool
 from store.executions import PostgresExecutions
 from store.leases import PostgresLeases
 from tests.conftest import run_sql
 from tests.contract.making import TTL_MS, an_id, ending, flush, holder, new_execution, node
-from workflow.ports import Claimed, Flush, LeaseEnd, Verdict
+from workflow.ports import LeaseEnd, Verdict
 
 R = TypeVar("R")
+PICK = st.integers(0, 1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Grip:
+    """What an owner believes that it holds, perhaps no longer rightly."""
+
+    execution_id: UUID
+    owner: UUID
+    epoch: int
 
 
 class Ownership(RuleBasedStateMachine):
-    """`dsn` is set by the test that runs it."""
+    """`dsn` and `tried` are set by the test that runs it."""
 
-    dsn = ""
-    owners = Bundle("owners")
-    grips = Bundle("grips")
+    dsn: ClassVar[str]
+    tried: ClassVar[Counter[str]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,63 +57,79 @@ class Ownership(RuleBasedStateMachine):
         self.do(self.pool.open(wait=True))
         self.store = PostgresExecutions(self.pool)
         self.leases = PostgresLeases(self.dsn)
-        self.workspace = an_id()
-        self.epochs: dict[object, int] = {}
-        self.seqs: dict[object, int] = {}
-        self.ended: set[object] = set()
-        self.gone: set[object] = set()
+        self.live: list[UUID] = []
+        self.grips: list[Grip] = []
+        self.epochs: dict[UUID, int] = {}
+        self.seqs: dict[UUID, int] = {}
+        self.ended: set[UUID] = set()
 
     def do(self, awaitable: Awaitable[R]) -> R:
         return self.loop.run_until_complete(awaitable)
 
-    @rule(target=owners)
-    def register(self) -> object:
+    @initialize()
+    def begin(self) -> None:
+        self.register()
+        self.accept(count=3, push=True)
+
+    def register(self) -> UUID:
         owner = an_id()
         self.leases.register(holder(owner), TTL_MS)
+        self.live.append(owner)
         return owner
 
-    @rule(owner=owners, reason=st.sampled_from(LeaseEnd))
-    def lose(self, owner: object, reason: LeaseEnd) -> None:
-        assert self.leases.end(owner, reason) is (owner not in self.gone)
-        self.gone.add(owner)
-
-    @rule(owner=owners, count=st.integers(1, 3))
-    def push(self, owner: object, count: int) -> None:
-        batch = [new_execution(self.workspace, owner=owner) for _ in range(count)]
+    @rule(count=st.integers(1, 3), push=st.booleans())
+    def accept(self, count: int, push: bool) -> None:
+        owner = self.live[-1] if push else None
+        batch = [new_execution(self.live[0], owner=owner) for _ in range(count)]
         for answer in self.do(self.store.accept(batch)):
-            if answer.owner is not None:
-                assert owner not in self.gone
             self.epochs[answer.id] = 1 if answer.owner else 0
             self.seqs[answer.id] = 0
+            if answer.owner is not None:
+                self.grips.append(Grip(answer.id, answer.owner, 1))
 
-    @rule(target=grips, owner=owners, limit=st.integers(1, 4))
-    def claim(self, owner: object, limit: int) -> list[Claimed]:
-        taken = self.do(self.store.claim(owner, limit, 0))
-        if owner in self.gone:
-            assert taken == []
-        for claimed in taken:
+    @rule(pick=PICK, limit=st.integers(1, 4))
+    def claim(self, pick: int, limit: int) -> None:
+        owner = self.live[pick % len(self.live)]
+        for claimed in self.do(self.store.claim(owner, limit, 0)):
             assert claimed.id not in self.ended
-            assert claimed.epoch == self.epochs[claimed.id] + 1
-            assert claimed.last_seq == self.seqs[claimed.id]
+            assert (claimed.epoch, claimed.last_seq) == (self.epochs[claimed.id] + 1, self.seqs[claimed.id])
+            self.tried["stolen" if claimed.recovered else "claimed"] += 1
             self.epochs[claimed.id] = claimed.epoch
-        return taken
+            self.grips.append(Grip(claimed.id, owner, claimed.epoch))
 
-    @rule(grip=grips, events=st.integers(1, 3), end=st.booleans(), twice=st.booleans())
-    def write(self, grip: list[Claimed], events: int, end: bool, twice: bool) -> None:
-        """Write as the claimer would, which may long have lost what it claimed; perhaps again after a lost answer."""
-        parts = [self.part(claimed, events, end) for claimed in grip]
-        expected = [self.expected(part) for part in parts]
-        assert self.do(self.store.flush(parts)) == expected
-        for part, verdict in zip(parts, expected, strict=True):
-            if verdict is Verdict.COMMITTED:
-                self.seqs[part.execution_id] = part.last_seq + len(part.events)
-                self.ended |= {part.execution_id} if end else set()
+    @rule(pick=PICK, reason=st.sampled_from(LeaseEnd), limit=st.integers(1, 4))
+    def crash_and_take_over(self, pick: int, reason: LeaseEnd, limit: int) -> None:
+        gone = self.live.pop(pick % len(self.live))
+        assert self.leases.end(gone, reason)
+        assert self.do(self.store.claim(gone, 10, 0)) == []
+        self.register()
+        self.claim(len(self.live) - 1, limit)
+
+    @precondition(lambda self: self.grips)
+    @rule(pick=PICK, events=st.integers(1, 3), end=st.booleans(), twice=st.booleans())
+    def write(self, pick: int, events: int, end: bool, twice: bool) -> None:
+        """Write at the very number that is next, with whatever epoch the writer believes in; perhaps once more."""
+        grip = self.grips[pick % len(self.grips)]
+        seq = self.seqs[grip.execution_id]
+        part = flush(
+            grip.execution_id,
+            epoch=grip.epoch,
+            last_seq=seq,
+            events=events,
+            nodes=[node("a", run_index=seq)],
+            ending=ending() if end else None,
+        )
+        stale = grip.epoch != self.epochs[grip.execution_id]
+        over = grip.execution_id in self.ended
+        expected = Verdict.FENCED if stale or over else Verdict.COMMITTED
+        self.tried["zombie" if stale else "late" if over else "written"] += 1
+
+        assert self.do(self.store.flush([part])) == [expected]
+        if expected is Verdict.COMMITTED:
+            self.seqs[grip.execution_id] += events
+            self.ended |= {grip.execution_id} if end else set()
         if twice:
-            assert self.do(self.store.flush(parts)) == expected
-
-    @rule(grip=consumes(grips))
-    def forget(self, grip: list[Claimed]) -> None:
-        """Drop a grip: its owner never writes again."""
+            assert self.do(self.store.flush([part])) == [expected]
 
     @invariant()
     def numbers_have_no_gaps(self) -> None:
@@ -109,35 +144,22 @@ class Ownership(RuleBasedStateMachine):
             assert ended is (identity in self.ended)
 
     def teardown(self) -> None:
-        heir = an_id()
         run_sql(self.dsn, "UPDATE leases SET ended_at = now(), end_reason = 'crashed' WHERE ended_at IS NULL")
-        self.leases.register(holder(heir), TTL_MS)
-        left = set(self.epochs) - self.ended
-        assert {claimed.id for claimed in self.do(self.store.claim(heir, 1000, 0))} == left
+        heir = self.register()
+        claimed = self.do(self.store.claim(heir, 1000, 0))
         self.leases.close()
         self.do(self.pool.close())
         self.loop.close()
-
-    def part(self, claimed: Claimed, events: int, end: bool) -> Flush:
-        known = self.seqs[claimed.id] if self.epochs[claimed.id] == claimed.epoch else claimed.last_seq
-        return flush(
-            claimed.id,
-            epoch=claimed.epoch,
-            last_seq=known,
-            events=events,
-            nodes=[node("a", run_index=known)],
-            ending=ending() if end else None,
-        )
-
-    def expected(self, part: Flush) -> Verdict:
-        current = self.epochs[part.execution_id] == part.epoch and part.execution_id not in self.ended
-        return Verdict.COMMITTED if current else Verdict.FENCED
+        assert {each.id for each in claimed} == set(self.epochs) - self.ended
 
 
 @pytest.mark.timeout(300)
 def test_ownership_holds_whatever_happens(dsn: str) -> None:
-    machine = type("OwnershipHere", (Ownership,), {"dsn": dsn})
+    tried: Counter[str] = Counter()
+    machine = type("OwnershipHere", (Ownership,), {"dsn": dsn, "tried": tried})
     bounds = settings(
-        max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     run_state_machine_as_test(machine, settings=bounds)
+
+    assert min(tried[kind] for kind in ("claimed", "stolen", "written", "zombie", "late")) >= 5, tried

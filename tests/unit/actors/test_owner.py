@@ -194,7 +194,7 @@ async def test_a_crash_at_any_flush_loses_nothing_and_repeats_no_at_most_once_no
         if after_commit:
             await real(parts)
         dying.set()
-        await asyncio.Event().wait()
+        return await asyncio.Future()
 
     process.executions.flush = flush
     running = await plant.push(process, DRAWING)

@@ -1,0 +1,127 @@
+"""The whole API without Ray: the real application and a real execution process in one event loop, over real PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import psycopg
+import pytest
+
+from actors.config import PoolConfig
+from actors.dispatch import Outcome, TaskCall
+from actors.members import Member, Reply
+from actors.process import ExecutionProcess, TaskHost
+from serve_app.app import create_app
+from serve_app.config import ApiConfig, ApiLimits
+from serve_app.services import open_services
+from store.accounts import Accounts, Role
+from store.api_keys import ApiKeys, new_key
+from store.bootstrap import bootstrap
+from store.engine import StoreConfig, make_engine
+from workflow.ports import Claimed
+
+
+class ThreadTasks:
+    """Ray tasks, without Ray: the same host of node work in a thread."""
+
+    async def run(self, call: TaskCall) -> Outcome:
+        outcome = await asyncio.to_thread(lambda: TaskHost(host="here", pid=1).run(call))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+class OneProcessPool:
+    """The pool's port over one execution process in this loop. `deaf` loses every call, as a replica killed in between would."""
+
+    def __init__(self, process: ExecutionProcess) -> None:
+        self.process = process
+        self.deaf = False
+        self.absent = False
+
+    async def members(self) -> list[Member]:
+        return [] if self.absent else [self.process.member]
+
+    async def run(self, member: Member, claimed: Claimed) -> Reply:
+        if self.deaf:
+            raise ConnectionError("lost")
+        return await self.process.run(claimed)
+
+    def deliver(self, actor_name: str, execution_id: UUID) -> None:
+        asyncio.get_running_loop().create_task(self.process.deliver(execution_id))
+
+    def wake_dedicated(self) -> None:
+        return
+
+
+@dataclass
+class Api:
+    client: httpx2.AsyncClient
+    workspace_id: UUID
+    keys: dict[str, str]
+    pool: OneProcessPool
+
+    @property
+    def base(self) -> str:
+        return f"/api/v1/workspaces/{self.workspace_id}"
+
+    async def call(self, method: str, path: str, *, by: str = "owner", **kwargs: Any) -> httpx2.Response:
+        headers = {"X-API-Key": self.keys[by], **kwargs.pop("headers", {})} if by else kwargs.pop("headers", {})
+        return await self.client.request(
+            method, path if path.startswith("/") else f"{self.base}/{path}", headers=headers, **kwargs
+        )
+
+    async def run(
+        self, *nodes: dict, connections: tuple = (), wait: float = 20, given: Any = None, **settings: Any
+    ) -> httpx2.Response:
+        definition = {
+            "name": "test",
+            "nodes": list(nodes),
+            "connections": [dict(zip(("source", "target"), c, strict=True)) for c in connections],
+        }
+        if settings:
+            definition["settings"] = settings
+        return await self.call("POST", f"executions?wait={wait}", json={"definition": definition, "input": given})
+
+
+@pytest.fixture
+async def api(dsn: str) -> AsyncIterator[Api]:
+    owner_key = new_key()
+    made = bootstrap(dsn, email="owner@example.org", password="a password", workspace_name="first", api_key=owner_key)
+    keys = {"owner": owner_key, **await _other_keys(dsn, made.workspace_id)}
+    config = PoolConfig(dsn=dsn, cluster_id="test", size=1, slots=8, poll_ms=50, renew_ms=200)
+    process = ExecutionProcess(config, ThreadTasks(), actor_id="actor", name="actor", host="here", pid=1)
+    await process.start()
+    pool = OneProcessPool(process)
+    limits = ApiLimits(body_bytes_max=1_000_000, input_bytes_max=100_000)
+    api_config = ApiConfig(dsn=dsn, cluster_id="test", namespace="test", limits=limits)
+    app = create_app(lambda: open_services(api_config, pool))
+    async with app.router.lifespan_context(app):
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield Api(client, made.workspace_id, keys, pool)
+    await process.close()
+
+
+async def _other_keys(dsn: str, workspace_id: UUID) -> dict[str, str]:
+    engine = make_engine(StoreConfig(dsn=dsn))
+    accounts, api_keys = Accounts(engine), ApiKeys(engine)
+    keys = {}
+    for role in (Role.VIEWER, Role.MEMBER):
+        user = await accounts.create_user(f"{role.value}@example.org", "a password")
+        await accounts.add_member(workspace_id, user.id, role)
+        _, keys[role.value] = await api_keys.create(workspace_id, user.id, role.value)
+    stranger = await accounts.create_user("stranger@example.org", "a password")
+    elsewhere = await accounts.create_workspace(stranger.id, "elsewhere")
+    _, keys["stranger"] = await api_keys.create(elsewhere.id, stranger.id, "key")
+    await engine.dispose()
+    return keys
+
+
+def rows_in(dsn: str, table: str) -> int:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return row[0] if row else 0
