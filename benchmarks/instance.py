@@ -13,12 +13,12 @@ from pathlib import Path
 import psycopg
 
 from cluster.home import read_json
-from cluster.instance import Instance, embedded_server
+from cluster.instance import Instance
 from cluster.ports import Ports
 from cluster.processes import Identity, end_all
 from cluster.ray_start import head_address, ray_environment
 from cluster.record import read_record
-from configs import environment, settings
+from configs import environment
 from store.server_place import settle
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,6 +7,7 @@ looks at each answer only as far as needed: the status line, the length, and whe
 import asyncio
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import cast
 from urllib.parse import urlsplit
 
 HEAD_END = b"\r\n\r\n"
@@ -68,11 +69,10 @@ class _Connection(asyncio.Protocol):
         self._buffer = b""
         self._needed = 0
         self._sent_s = 0.0
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -91,7 +91,6 @@ class _Connection(asyncio.Protocol):
             self._done.set_result(None)
 
     def _send(self) -> None:
-        assert self._transport is not None
         if not self._more.take():
             self._done.set_result(None)
             self._transport.close()

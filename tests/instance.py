@@ -374,6 +374,6 @@ def busiest(processes: Iterable[Known]) -> tuple[float, str]:
 
 def _known(process: psutil.Process) -> Known | None:
     try:
-        return Known(process.pid, process.create_time(), " ".join(process.cmdline())[:160] or process.name())
+        return Known(process.pid, process.create_time(), " ".join(process.cmdline()).strip()[:160] or process.name())
     except psutil.Error:
         return None

@@ -58,7 +58,7 @@ class _Failure(NamedTuple):
     position: int
 
 
-class _Refused(Exception):  # noqa: N818 -- never leaves this module
+class _Refused(Exception):
     def __init__(self, failure: _Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure

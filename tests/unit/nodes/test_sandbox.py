@@ -35,7 +35,7 @@ def worker_pids():
 
 async def wait_until(condition):
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 -- processes set no events
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -1,0 +1,27 @@
+"""One whole Rayloom for all chaos tests of a pytest process; each test finds it healthy and gives back the time it took."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.instance import RunningInstance
+
+SMALL = {"POOL__SIZE": 2, "RAY__NUM_CPUS": 2, "RAY__OBJECT_STORE_MB": 100}
+
+
+@pytest.fixture(scope="session")
+def whole() -> Iterator[RunningInstance]:
+    """An instance with HAProxy, as users get it."""
+    made = RunningInstance("haproxy", **SMALL)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def instance(whole: RunningInstance) -> RunningInstance:
+    """The instance, healthy, with nothing under way."""
+    whole.until_healthy()
+    return whole

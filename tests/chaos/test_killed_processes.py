@@ -1,0 +1,158 @@
+"""kill -9 of each kind of process with fifty executions in flight: all complete, each node's result is there once.
+
+G1 an acknowledged execution becomes terminal whatever process dies; G2 one durable result per node; G8 the same key gives the
+same execution.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic, sleep
+from uuid import UUID
+
+import httpx2
+import pytest
+
+from tests.chaos.work import (
+    assert_each_completed_once,
+    branching,
+    epochs,
+    expected,
+    given,
+    owner_of_most,
+    standing,
+    start_many,
+    until_recovered,
+)
+from tests.instance import busiest, until
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+
+
+def test_an_execution_actor_is_killed(instance, record_property):
+    begun = start_many(instance)
+    victim = owner_of_most(instance)
+    workers = instance.children(victim.pid)
+    assert workers, "an actor has sandbox workers"
+
+    killed_s = monotonic()
+    victim.process.kill()
+    # Read at once: the rows name the dead owner until somebody claims them.
+    lost = standing(instance, [victim.id])
+    recovery_s = until_recovered(instance, lost, 15) - killed_s
+    record_property("recovery_s", round(recovery_s, 2))
+    print(f"recovery after kill -9 of an actor with {len(lost)} executions: {recovery_s:.2f} s")
+
+    assert_each_completed_once(instance, begun)
+    wanted = {identity: 2 if identity in lost else 1 for identity in begun}
+    assert epochs(instance, begun) == wanted, "epochs rise for the dead actor's executions only"
+    assert instance.rows("SELECT end_reason FROM leases WHERE id = %s", victim.id) == [("crashed",)]
+    until(lambda: not any(worker.alive for worker in workers), 5, f"its sandbox workers end with it: {workers}")
+    assert recovery_s <= 3
+
+
+def test_the_supervisor_is_killed(instance, record_property):
+    begun = start_many(instance)
+    former = instance.leases()
+    actors = [lease.process for lease in former]
+    (supervisor,) = instance.titled("ray::SupervisorActor")
+
+    killed_s = monotonic()
+    supervisor.kill()
+    until(lambda: not any(actor.alive for actor in actors), 5, "its children die with it")
+    gone_s = monotonic() - killed_s
+    lost = standing(instance, [lease.id for lease in former])
+    recovery_s = until_recovered(instance, lost, 30) - killed_s
+    record_property("children_gone_s", round(gone_s, 2))
+    record_property("recovery_s", round(recovery_s, 2))
+    print(f"kill -9 of the supervisor: children gone after {gone_s:.2f} s, recovery {recovery_s:.2f} s")
+
+    assert_each_completed_once(instance, begun)
+    assert {epochs(instance, lost)[identity] - epoch for identity, (epoch, _) in lost.items()} == {1}
+    ends = instance.rows("SELECT DISTINCT end_reason FROM leases WHERE id = ANY(%s)", [lease.id for lease in former])
+    assert ends == [("supervisor",)], "the new supervisor ends the leases of its former children at once"
+    (crashes,) = instance.rows("SELECT max(crashes) FROM executions WHERE id = ANY(%s)", list(begun))
+    assert crashes == (0,), "the supervisor's death counts for nobody"
+    assert recovery_s <= 8
+
+
+def test_a_replica_of_the_api_is_killed_while_clients_wait(instance):
+    workflow = instance.api.create_workflow(branching())
+    replicas = instance.titled("ray::ServeReplica:rayloom:api")
+    assert len(replicas) == 2
+    failures = []
+
+    def client(number: int) -> tuple[UUID, dict]:
+        """A client as one should be: it asks again with the same key until it has an answer."""
+        deadline_s = monotonic() + 60
+        while monotonic() < deadline_s:
+            try:
+                answer = instance.api.execute(workflow, given(number), wait=30, key=f"replica-{number}")
+            except httpx2.HTTPError as error:
+                failures.append(type(error).__name__)
+            else:
+                if answer.status_code == 200:
+                    return UUID(answer.json()["id"]), answer.json()
+                failures.append(answer.status_code)
+            sleep(0.1)
+        raise AssertionError(f"client {number} has had no answer: {failures}")
+
+    with ThreadPoolExecutor(50) as clients:
+        answers = [clients.submit(client, number) for number in range(50)]
+        until(
+            lambda: instance.rows("SELECT count(*) FROM idempotency_keys WHERE key LIKE 'replica-%%'") >= [(40,)],
+            20,
+            "the executions are accepted",
+        )
+        replicas[0].kill()
+        ended = [answer.result() for answer in answers]
+
+    assert failures, "the killed replica had clients waiting"
+    print(f"clients were refused {len(failures)} times: {sorted({str(f) for f in failures})}")
+    begun = {identity: number for number, (identity, _) in enumerate(ended)}
+    keys = instance.rows("SELECT key, execution_id FROM idempotency_keys WHERE key LIKE 'replica-%%'")
+    assert dict(keys) == {f"replica-{number}": identity for identity, number in begun.items()}
+    assert instance.rows("SELECT count(*) FROM executions WHERE workflow_id = %s", UUID(workflow)) == [(50,)]
+    for number, (_, body) in enumerate(ended):
+        assert (body["status"], body["output"]) == ("completed", expected(number))
+    assert_each_completed_once(instance, begun)
+
+
+def test_postgresql_is_killed(instance, record_property):
+    begun = start_many(instance)
+    owners = instance.leases()
+    server = instance.part("database")
+    lost = standing(instance, [lease.id for lease in owners])
+
+    killed_s = monotonic()
+    server.kill()
+    recovery_s = until_recovered(instance, lost, 60) - killed_s
+    record_property("recovery_s", round(recovery_s, 2))
+    print(f"kill -9 of PostgreSQL: the next event is committed after {recovery_s:.2f} s")
+
+    assert_each_completed_once(instance, begun, 90)
+    assert instance.part("database").pid != server.pid, "the keeper has started it again"
+    if recovery_s < 5:
+        assert set(epochs(instance, begun).values()) == {1}, "owners that come back within their lease go on"
+        assert {lease.pid for lease in instance.leases()} == {lease.pid for lease in owners}, "no actor was replaced"
+
+
+def test_everything_is_killed_at_once(instance, record_property):
+    begun = start_many(instance)
+    everything = instance.look()
+    keeper = instance.keeper()
+    lost = standing(instance, [lease.id for lease in instance.leases()])
+
+    keeper.kill()  # first, so that it starts nothing again
+    for process in everything:
+        process.kill()
+    assert not [known for known in instance.look() if known.alive]
+
+    took_s = instance.up()
+    up_s = monotonic()
+    recovery_s = until_recovered(instance, lost, 30) - up_s
+    record_property("up_s", round(took_s, 1))
+    record_property("recovery_after_up_s", round(recovery_s, 2))
+    print(f"after kill -9 of {len(everything)} processes: up in {took_s:.1f} s, next event {recovery_s:.2f} s later")
+
+    assert_each_completed_once(instance, begun, 90)
+    share, who = busiest(process for process in everything if process.alive)
+    assert share == 0, f"a process of before goes on: {who}"
