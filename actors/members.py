@@ -1,5 +1,6 @@
 """The members of the pool as others see them, and what the supervisor and the API may ask of them. No Ray: ports only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -28,6 +29,7 @@ class Member:
 class Reply:
     """The answer to a push: how the execution ended, or nothing when this actor cannot tell; the caller then follows the stream."""
 
+    execution_id: UUID
     finished: Finished | None
     shared: bool
 
@@ -88,8 +90,12 @@ class PoolPort(Protocol):
         """Return the members. Raises when the supervisor does not answer."""
         ...
 
-    async def run(self, member: Member, claimed: Claimed) -> Reply:
-        """Push an execution and wait for its end. Raises when the actor is gone."""
+    async def run(self, member: Member, batch: Sequence[Claimed]) -> Sequence[Reply]:
+        """Push executions and wait for the first ends among them. Raises when the actor is gone."""
+        ...
+
+    async def outcomes(self, member: Member, waiting: Sequence[UUID]) -> Sequence[Reply]:
+        """Wait for the first ends among executions that were pushed. Raises when the actor is gone."""
         ...
 
     def deliver(self, actor_name: str, execution_id: UUID) -> None:

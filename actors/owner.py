@@ -132,6 +132,13 @@ class Owner:
             return None, False
         return await asyncio.shield(active.task), active.shared
 
+    async def outcome(self, execution_id: UUID) -> tuple[Finished | None, bool]:
+        """Wait for the end of an execution under way; None when this process cannot tell how it ended."""
+        active = self._active.get(execution_id)
+        if active is None or active.task is None:
+            return None, False
+        return await asyncio.shield(active.task), active.shared
+
     def take(self, claimed: Claimed) -> _Active | None:
         """Begin to drive an execution, unless it is under way or has ended here under this epoch."""
         present = self._active.get(claimed.id)

@@ -7,6 +7,7 @@ the same statement, and an actor with too much gives an execution back to the qu
 import asyncio
 from collections import Counter
 from contextvars import Context
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -18,6 +19,12 @@ from workflow.ports import Claimed
 REFRESH_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Push:
+    claimed: Claimed
+    answer: "asyncio.Future[Reply | None]"
+
+
 class ActorPool:
     """Chooses execution actors and calls them."""
 
@@ -26,6 +33,8 @@ class ActorPool:
         self._members: dict[UUID, Member] = {}
         self._mine: Counter[UUID] = Counter()
         self._mine_then: Counter[UUID] = Counter()
+        self._outbox: dict[UUID, list[_Push]] = {}
+        self._exchanges: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("rayloom.pool")
 
     @property
@@ -78,12 +87,17 @@ class ActorPool:
         if self._mine[lease_id] <= 0:
             del self._mine[lease_id]
 
-    def push(self, member: Member, claimed: Claimed) -> "asyncio.Task[Reply | None]":
-        """Call the actor; the task's result is None when the call failed, whatever that means for the execution.
+    def push(self, member: Member, claimed: Claimed) -> "asyncio.Future[Reply | None]":
+        """Have the actor called; the answer is None when the call failed, whatever that means for the execution.
 
-        The task lives in an empty context: a client that goes away must not cancel what its request began.
+        Pushes to one actor in one turn of the loop, as the requests of one commit are, share a call.
         """
-        return asyncio.get_running_loop().create_task(self._push(member, claimed), context=Context())
+        answer: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        outbox = self._outbox.setdefault(member.lease_id, [])
+        outbox.append(_Push(claimed, answer))
+        if len(outbox) == 1:
+            asyncio.get_running_loop().call_soon(self._send, member)
+        return answer
 
     def deliver(self, actor_name: str, execution_id: UUID) -> None:
         """Tell an actor that a signal waits."""
@@ -93,11 +107,30 @@ class ActorPool:
         """Tell the supervisor that an execution wants an actor of its own."""
         self._port.wake_dedicated()
 
-    async def _push(self, member: Member, claimed: Claimed) -> Reply | None:
+    def _send(self, member: Member) -> None:
+        pushes = self._outbox.pop(member.lease_id)
+        # An empty context: a client that goes away must not cancel what its request, or another one, began.
+        task = asyncio.get_running_loop().create_task(self._exchange(member, pushes), context=Context())
+        self._exchanges.add(task)
+        task.add_done_callback(self._exchanges.discard)
+
+    async def _exchange(self, member: Member, pushes: "list[_Push]") -> None:
+        waiting = {push.claimed.id: push.answer for push in pushes}
         try:
-            return await self._port.run(member, claimed)
-        except Exception as error:  # noqa: BLE001 - the row is committed: whoever owns it next goes on
-            self._log.warning("push.lost", execution_id=str(claimed.id), actor=member.name, error=type(error).__name__)
-            return None
+            replies = await self._port.run(member, [push.claimed for push in pushes])
+            while True:
+                for reply in replies:
+                    self._answer(member, waiting.pop(reply.execution_id), reply)
+                if not waiting:
+                    return
+                replies = await self._port.outcomes(member, list(waiting))
+        except Exception as error:  # noqa: BLE001 - the rows are committed: whoever owns them next goes on
+            self._log.warning("push.lost", executions=len(waiting), actor=member.name, error=type(error).__name__)
         finally:
-            self.release(member.lease_id)
+            for answer in waiting.values():
+                self._answer(member, answer, None)
+
+    def _answer(self, member: Member, answer: "asyncio.Future[Reply | None]", reply: Reply | None) -> None:
+        self.release(member.lease_id)
+        if not answer.done():
+            answer.set_result(reply)

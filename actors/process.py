@@ -2,14 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from actors.config import EngineLimits, PoolConfig
 from actors.dispatch import Dispatcher, Outcome, TaskCall, TaskRunner
-from actors.execution import Surroundings
+from actors.execution import Finished, Surroundings
 from actors.ids import new_id, now_ms
 from actors.lease import LeaseKeeper, LeaseReport, LeaseTimes
 from actors.members import ActorFactory, Member, Reply
@@ -29,6 +30,8 @@ from workflow.spec import NodeContext, Placement
 
 FLUSH_BATCH_MAX = 256
 LEASE_LOOK_S = 0.02
+COMPANY_MS = 5
+"""How long the answer for an execution that has ended waits for others of the same call, which share its flush."""
 
 
 def flush_size(part: Flush) -> int:
@@ -136,10 +139,30 @@ class ExecutionProcess:
             draining=owner.draining,
         )
 
-    async def run(self, claimed: Claimed) -> Reply:
-        """Take up a pushed execution and wait for its end."""
-        finished, shared = await self._the_owner().run(claimed)
-        return Reply(finished=finished, shared=shared)
+    async def run(self, batch: Sequence[Claimed]) -> list[Reply]:
+        """Take up pushed executions; return the first ends among them, and those that follow closely."""
+        owner = self._the_owner()
+        return await self._first_ends({claimed.id: owner.run(claimed) for claimed in batch})
+
+    async def outcomes(self, waiting: Sequence[UUID]) -> list[Reply]:
+        """Wait for the first ends among executions that were pushed here."""
+        owner = self._the_owner()
+        return await self._first_ends({execution_id: owner.outcome(execution_id) for execution_id in waiting})
+
+    @staticmethod
+    async def _first_ends(ends: Mapping[UUID, Coroutine[Any, Any, tuple[Finished | None, bool]]]) -> list[Reply]:
+        tasks = {asyncio.ensure_future(end): execution_id for execution_id, end in ends.items()}
+        done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if left:
+            more, left = await asyncio.wait(left, timeout=COMPANY_MS / 1000)
+            done |= more
+        for task in left:
+            task.cancel()  # it only waits; the execution goes on
+        replies = []
+        for task in done:
+            finished, shared = task.result()
+            replies.append(Reply(execution_id=tasks[task], finished=finished, shared=shared))
+        return replies
 
     def wake(self) -> None:
         """Look at the queue now."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -107,8 +107,12 @@ class ExecutionActor:
         return pack(self._process.member)
 
     async def run(self, call: bytes) -> bytes:
-        """Take up a pushed execution and wait for its end."""
+        """Take up pushed executions and wait for the first ends."""
         return pack(await self._process.run(unpack(call)))
+
+    async def outcomes(self, waiting: bytes) -> bytes:
+        """Wait for the first ends among executions that were pushed here."""
+        return pack(await self._process.outcomes(unpack(waiting)))
 
     @ctl
     async def hold(self) -> None:
@@ -269,11 +273,18 @@ class RayPool:
                 self._handles[name] = await asyncio.to_thread(ray.get_actor, name, self._namespace)
         return [member for member in found if member.name in self._handles]
 
-    async def run(self, member: Member, claimed: Claimed) -> Reply:
-        """Push an execution. The call's name shows in the dashboard."""
-        method = self._handles[member.name].run.options(name=f"execution:{claimed.id}")
-        reply: Reply = unpack(await method.remote(pack(claimed)))
-        return reply
+    async def run(self, member: Member, batch: Sequence[Claimed]) -> Sequence[Reply]:
+        """Push executions. The call's name shows in the dashboard, for those that are the only one of their call."""
+        method = self._handles[member.name].run
+        if len(batch) == 1:
+            method = method.options(name=f"execution:{batch[0].id}")
+        replies: list[Reply] = unpack(await method.remote(pack(list(batch))))
+        return replies
+
+    async def outcomes(self, member: Member, waiting: Sequence[UUID]) -> Sequence[Reply]:
+        """Wait for the first ends among executions that were pushed."""
+        replies: list[Reply] = unpack(await self._handles[member.name].outcomes.remote(pack(list(waiting))))
+        return replies
 
     def deliver(self, actor_name: str, execution_id: UUID) -> None:
         """Tell an actor that a signal waits."""

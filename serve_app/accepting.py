@@ -32,7 +32,7 @@ class Submitted:
 
     accepted: Accepted
     member: Member | None = None
-    reply: "asyncio.Task[Reply | None] | None" = None
+    reply: "asyncio.Future[Reply | None] | None" = None
 
 
 class Acceptor:

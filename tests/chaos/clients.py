@@ -14,7 +14,10 @@ from tests.instance import RunningInstance, until
 def far_and_near() -> dict[str, Any]:
     """Return a workflow of a node in a Ray task, one in the actor, and one that shows that both were done."""
     return chain(
-        "far and near", sleeping("far", 1.5, cpu=1), sleeping("near", 0.5), node("done", "data.set", values={"done": True})
+        "far and near",
+        sleeping("far", 1.5, cpu=1),
+        sleeping("near", 0.5),
+        node("done", "data.set", values={"done": True}),
     )
 
 

@@ -41,7 +41,9 @@ def test_a_dedicated_execution_has_an_actor_of_its_own(instance):
     shown = instance.api.execution(identity)
     assert shown["isolation"] == "dedicated"
     assert (shown["actor"]["name"], shown["actor"]["pid"], shown["actor"]["shared"]) == (process.what, lease.pid, False)
-    pids = instance.rows("SELECT DISTINCT pid FROM node_executions WHERE execution_id = %s AND pid IS NOT NULL", identity)
+    pids = instance.rows(
+        "SELECT DISTINCT pid FROM node_executions WHERE execution_id = %s AND pid IS NOT NULL", identity
+    )
     assert pids == [(lease.pid,)]
     until(lambda: not process.alive, 10, "its actor goes away with it")
     until(lambda: lease.id not in {living.id for living in instance.leases()}, 5, "the lease, too")
@@ -87,7 +89,9 @@ def cancel(instance: RunningInstance, identity: UUID) -> float:
 
 def new_ones(instance: RunningInstance, before: set[Known]) -> list[Known]:
     """Return the processes that have come since, and all that run users' code."""
-    return [k for k in instance.look() if k not in before or "monty" in k.what or "quickjs" in k.what or "ray::" in k.what]
+    return [
+        k for k in instance.look() if k not in before or "monty" in k.what or "quickjs" in k.what or "ray::" in k.what
+    ]
 
 
 @pytest.mark.parametrize("where", ["actor", "task"])
@@ -97,7 +101,9 @@ def test_code_that_never_ends_is_cancelled(instance, language, where):
     resources = {"cpu": 1} if where == "task" else {}
     identity = instance.api.start(endless(language, **resources), {"n": 1})
     suspects = until(
-        lambda: [k for k in new_ones(instance, before) if ("monty" in k.what or "quickjs" in k.what) and k.busy() > 0.3],
+        lambda: [
+            k for k in new_ones(instance, before) if ("monty" in k.what or "quickjs" in k.what) and k.busy() > 0.3
+        ],
         20,
         "the code burns CPU",
     )

@@ -27,13 +27,19 @@ def chain(name: str, *nodes: dict[str, Any], **settings: Any) -> dict[str, Any]:
 def sleeping(node_id: str, seconds: float, **resources: Any) -> dict[str, Any]:
     """Return a code node that takes its time and passes the first item on."""
     return node(
-        node_id, "action.code", resources, code=f"import time\ntime.sleep({seconds})\nreturn [items[0]]", language="python"
+        node_id,
+        "action.code",
+        resources,
+        code=f"import time\ntime.sleep({seconds})\nreturn [items[0]]",
+        language="python",
     )
 
 
 def branching() -> dict[str, Any]:
     """Return a workflow of six nodes: one that takes 0.25 s, a branch of which both sides are taken, a join."""
-    slow = "import time\ntime.sleep(0.25)\nn = items[0]['n']\nreturn [{'n': n, 'even': True}, {'n': n + 1, 'even': False}]"
+    slow = (
+        "import time\ntime.sleep(0.25)\nn = items[0]['n']\nreturn [{'n': n, 'even': True}, {'n': n + 1, 'even': False}]"
+    )
     left = "import time\ntime.sleep(0.15)\nreturn [{'n': item['n'] * 2} for item in items]"
     nodes = [
         node("start", "trigger.manual"),

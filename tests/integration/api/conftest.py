@@ -1,7 +1,7 @@
 """The whole API without Ray: the real application and a real execution process in one event loop, over real PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -45,10 +45,13 @@ class OneProcessPool:
     async def members(self) -> list[Member]:
         return [] if self.absent else [self.process.member]
 
-    async def run(self, member: Member, claimed: Claimed) -> Reply:
+    async def run(self, member: Member, batch: Sequence[Claimed]) -> Sequence[Reply]:
         if self.deaf:
             raise ConnectionError("lost")
-        return await self.process.run(claimed)
+        return await self.process.run(batch)
+
+    async def outcomes(self, member: Member, waiting: Sequence[UUID]) -> Sequence[Reply]:
+        return await self.process.outcomes(waiting)
 
     def deliver(self, actor_name: str, execution_id: UUID) -> None:
         asyncio.get_running_loop().create_task(self.process.deliver(execution_id))
