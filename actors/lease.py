@@ -141,7 +141,7 @@ class LeaseKeeper:
             return
         self._deadline = 0.0
         self._log.warning("lease.lost", lease_id=str(self.id))
-        self._holder = replace(self._holder, id=self._new_id())
         self._report(LeaseReport(self.id, asked_at, Renewal(owned=()), lost=True))
+        self._holder = replace(self._holder, id=self._new_id())
         self._drained.clear()
         self._register()

@@ -64,6 +64,7 @@ class Supervisor:
         self._keeping: dict[str, list[asyncio.Task[None]]] = {}
         self._dedicated: dict[UUID, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._closing = False
         self._one_writer = asyncio.Lock()
         self._poke = asyncio.Event()
         self._full = asyncio.Event()
@@ -91,6 +92,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """End every actor."""
+        self._closing = True
         for task in [*self._background, *self._dedicated.values(), *(t for ts in self._keeping.values() for t in ts)]:
             task.cancel()
         await asyncio.gather(*(child.handle.close() for child in self._children.values()), return_exceptions=True)
@@ -112,22 +114,29 @@ class Supervisor:
 
     async def _keep(self, host: str) -> None:
         """Keep one place in the pool filled: replace an actor that died, or that has done its share."""
-        deaths = 0
         child: _Child | None = None
-        while True:
-            if child is None:
-                await asyncio.sleep(DEATH_BACKOFF_S[min(deaths, len(DEATH_BACKOFF_S) - 1)])
-                child = await self._join(host)
-            if child is None:
-                deaths += 1
-            elif await self._due_or_broken(child):
-                successor = await self._join(host)  # before the old one goes, so that the pool stays as large as it is
-                self._spawn(self._retire(child))
-                child = successor
-            else:
-                await self._bury(child)
-                deaths = deaths + 1 if child.member.taken == 0 else 0
-                child = None
+        deaths = 0
+        try:
+            while True:
+                if child is None:
+                    await asyncio.sleep(DEATH_BACKOFF_S[min(deaths, len(DEATH_BACKOFF_S) - 1)])
+                    child = await self._join(host)
+                if child is None:
+                    deaths += 1
+                elif await self._due_or_broken(child):
+                    successor = await self._join(
+                        host
+                    )  # before the old one goes, so that the pool stays as large as it is
+                    self._spawn(self._retire(child))
+                    child = successor
+                else:
+                    await self._bury(child)
+                    deaths = deaths + 1 if child.member.taken == 0 else 0
+                    child = None
+        except asyncio.CancelledError:
+            if child is not None and not self._closing:
+                self._spawn(self._bury(child))  # its host is gone
+            raise
 
     async def _join(self, host: str) -> _Child | None:
         child = await self._create(self._new_name(), host, None)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from cluster.home import read_json
-from cluster.instance import Instance
+from cluster.instance import Instance, open_instance
 from cluster.ports import Ports
 from cluster.processes import Identity, end_all
 from cluster.ray_start import head_address, ray_environment
@@ -90,7 +90,7 @@ def running() -> Iterator[Running]:
         up = _cli("up", variables, UP_LIMIT_S)
         if up.returncode:
             raise RuntimeError(f"`rayloom up` failed: {up.stdout}{up.stderr}")
-        yield _opened(root, variables, up.stdout)
+        yield _opened(variables, up.stdout)
     finally:
         _stop(root, variables)
 
@@ -106,13 +106,11 @@ def _cli(command: str, variables: dict[str, str], limit_s: float) -> subprocess.
     )
 
 
-def _opened(root: Path, variables: dict[str, str], up_log: str) -> Running:
+def _opened(variables: dict[str, str], up_log: str) -> Running:
     # The settings are read from the environment, which is ours alone to change: this process is only the benchmark.
     os.environ.update({name: value for name, value in variables.items() if name.startswith("RAYLOOM_")})
     for name in ("DATABASE_URL", "RAY_ADDRESS"):
         os.environ.pop(name, None)
-    from cluster.instance import open_instance
-
     instance = open_instance()
     admin = instance.home.admin()
     return Running(

@@ -130,7 +130,10 @@ def _write_record(record: Path, home: Path) -> None:
 def _shelter_for(data_root: Path, shelter: Path) -> Path:
     home = shelter / hashlib.sha256(str(data_root.resolve()).encode()).hexdigest()[:16]
     try:
-        home.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for folder in (shelter, home):
+            if not folder.is_dir():
+                folder.mkdir(parents=True)
+                folder.chmod(0o755)  # whatever the shell's umask is, the database's account must get through
     except OSError as error:
         raise Unavailable(f"no place for the database: {data_root} is closed to its user, and {error}") from error
     return home

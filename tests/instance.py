@@ -168,11 +168,13 @@ class RunningInstance:
         self.command("down", limit_s=DOWN_LIMIT_S)
         return self.remains()
 
-    def close(self) -> None:
+    def close(self, *, keep_logs: bool = False) -> None:
         """Stop it, whatever it is like, and remove its files; fails when a process of it is left."""
         try:
             left = self.down()
         finally:
+            if keep_logs:
+                self._keep_logs()
             strays = [known for known in self.look() if known.alive]
             for known in strays:
                 known.send(signal.SIGKILL)
@@ -182,6 +184,15 @@ class RunningInstance:
             shutil.rmtree(self.root, ignore_errors=True)
         assert not left, f"`rayloom down` has left {left}"
         assert not strays, f"these were left: {strays}"
+
+    def _keep_logs(self) -> None:
+        kept = Path(tempfile.gettempdir()) / f"rayloom-test-logs-{self.root.name}"
+        shutil.copytree(self.home / "logs", kept / "logs", dirs_exist_ok=True)
+        for session in self.home.glob("ray/session_2*"):
+            with contextlib.suppress(shutil.Error):
+                shutil.copytree(session / "logs", kept / session.name, dirs_exist_ok=True)
+        shutil.copy(self.home / "postgres" / "postgres.log", kept)
+        print(f"\nthe logs are kept in {kept}")
 
     def until_healthy(self, limit_s: float = HEALTHY_LIMIT_S) -> None:
         """Return when everything is there: parts, pool, API."""

@@ -167,7 +167,8 @@ class Ending:
 class Flush:
     """All that one owner writes of one execution at once: refused as a whole unless epoch and last_seq are what it says.
 
-    Events are numbered `last_seq + 1 …`. `started_ms` is set with the first event only; `nodes_completed` is the total so far.
+    Events are numbered `last_seq + 1 …`. `started_ms` is set with the first event only; `nodes_completed` is the total
+    so far.
     """
 
     execution_id: UUID

@@ -10,14 +10,14 @@ SMALL = {"POOL__SIZE": 2, "RAY__NUM_CPUS": 2, "RAY__OBJECT_STORE_MB": 100}
 
 
 @pytest.fixture(scope="session")
-def whole() -> Iterator[RunningInstance]:
+def whole(request: pytest.FixtureRequest) -> Iterator[RunningInstance]:
     """An instance with HAProxy, as users get it."""
     made = RunningInstance("haproxy", **SMALL)
     try:
         made.up()
         yield made
     finally:
-        made.close()
+        made.close(keep_logs=bool(request.session.testsfailed))
 
 
 @pytest.fixture

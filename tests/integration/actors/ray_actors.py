@@ -62,13 +62,20 @@ class Child:
         return await asyncio.shield(task)
 
     async def burn(self, place: str) -> None:
-        """Run a task that never ends; cancelled, cancel it."""
-        reference = burn_for_ever.remote(place)
-        try:
-            await reference
-        except asyncio.CancelledError:
-            ray.cancel(reference, force=True)
-            raise
+        """Begin a task that never ends, as `RayTasks` does; cancelled, it is ended."""
+
+        async def wait() -> None:
+            reference = burn_for_ever.remote(place)
+            try:
+                await reference
+            except asyncio.CancelledError:
+                ray.cancel(reference, force=True)
+                raise
+
+        self._burning = asyncio.get_running_loop().create_task(wait())
+
+    async def stop_burning(self) -> None:
+        self._burning.cancel()
 
     @ray.method(concurrency_group="ctl")
     async def ping(self) -> str:

@@ -1,5 +1,6 @@
 """Our supervisor and pool on a real Ray and a real database, without the API and without a keeper."""
 
+import asyncio
 import os
 import signal
 import time
@@ -14,7 +15,7 @@ import ray
 from actors import remote
 from actors.config import PoolConfig
 from actors.ids import new_id
-from actors.members import Member
+from actors.members import Member, Reply
 from actors.wire import pack, unpack
 from store.engine import StoreConfig, make_pool
 from store.executions import PostgresExecutions
@@ -82,9 +83,12 @@ class Pool:
         )
         return accepted, claimed
 
-    async def until_ended(self, identity: UUID, limit_s: float = 20) -> ExecutionView:
-        import asyncio
+    async def push(self, member: Member, claimed: Claimed) -> Reply:
+        (reply,) = await self.port.run(member, [claimed])
+        assert reply.execution_id == claimed.id
+        return reply
 
+    async def until_ended(self, identity: UUID, limit_s: float = 20) -> ExecutionView:
         async with asyncio.timeout(limit_s):
             while not (view := await self.executions.get(WORKSPACE, identity)).status.terminal:
                 await asyncio.sleep(0.02)
@@ -130,7 +134,7 @@ async def test_a_pushed_execution_runs_where_it_was_pushed_to(pool):
     member = (await members(pool))[1]
     accepted, claimed = await pool.accept(definition(0), owner=member.lease_id)
     assert accepted.status is ExecutionStatus.RUNNING
-    reply = await pool.port.run(member, claimed)
+    reply = await pool.push(member, claimed)
 
     assert reply.finished is not None
     assert reply.finished.ending.status is ExecutionStatus.COMPLETED
@@ -141,7 +145,7 @@ async def test_a_pushed_execution_runs_where_it_was_pushed_to(pool):
     rows = {row.node_id: (row.placement, row.pid) for row in await pool.executions.nodes(WORKSPACE, claimed.id)}
     assert rows == dict.fromkeys(("start", "code", "end"), ("actor", member.pid))
 
-    again = await pool.port.run(member, claimed)
+    again = await pool.push(member, claimed)
     assert again.finished is None, "a call that comes late does nothing"
     events = await pool.executions.events(WORKSPACE, claimed.id, 0, 100)
     assert [event.kind for event in events].count("node.completed") == 3
@@ -167,7 +171,7 @@ async def test_a_node_that_asks_for_a_cpu_runs_as_a_ray_task(pool):
     pids = []
     for member in found:
         _, claimed = await pool.accept(definition(0, cpu=1), owner=member.lease_id)
-        reply = await pool.port.run(member, claimed)
+        reply = await pool.push(member, claimed)
         assert reply.finished is not None
         assert orjson.loads(reply.finished.ending.output or b"") == {"end": [{"n": 2, "done": True}]}
         rows = {row.node_id: row for row in await pool.executions.nodes(WORKSPACE, claimed.id)}
@@ -198,7 +202,7 @@ async def test_a_dedicated_execution_gets_an_actor_of_its_own(pool):
 async def test_an_execution_goes_on_when_the_call_that_pushed_it_is_cancelled(pool):
     member = (await members(pool))[0]
     _, claimed = await pool.accept(definition(0.7, cpu=1), owner=member.lease_id)
-    call = ray.get_actor(member.name, "rayloom").run.remote(pack(claimed))
+    call = ray.get_actor(member.name, "rayloom").run.remote(pack([claimed]))
     until(
         lambda: pool.rows("SELECT 1 FROM stream_events WHERE execution_id = %s AND kind = 'node.started'", claimed.id),
         10,
@@ -215,7 +219,7 @@ async def test_cancelling_stops_a_ray_task_that_would_never_end(pool):
     member = (await members(pool))[0]
     body = definition(0, cpu=1, code="while True:\n    pass")
     _, claimed = await pool.accept(body, owner=member.lease_id)
-    call = ray.get_actor(member.name, "rayloom").run.remote(pack(claimed))
+    call = ray.get_actor(member.name, "rayloom").run.remote(pack([claimed]))
 
     def burning() -> list[psutil.Process]:
         found = []
@@ -234,7 +238,7 @@ async def test_cancelling_stops_a_ray_task_that_would_never_end(pool):
     view = await pool.until_ended(claimed.id)
     assert view.status is ExecutionStatus.CANCELLED
     assert time.monotonic() - began_s < 2
-    reply = unpack(ray.get(call, timeout=5))
+    (reply,) = unpack(ray.get(call, timeout=5))
     assert reply.finished.ending.status is ExecutionStatus.CANCELLED
     until(lambda: not sandbox.is_running() or sandbox.status() == psutil.STATUS_ZOMBIE, 5, "the code stops burning CPU")
 

@@ -106,11 +106,11 @@ async def test_work_in_an_empty_context_goes_on_when_its_caller_is_cancelled(chi
 
 async def test_a_cancelled_task_is_stopped_with_its_process(child, tmp_path):
     place = tmp_path / "burner"
-    call = child.burn.remote(str(place))
+    await child.burn.remote(str(place))
     until(lambda: place.exists() and place.read_text(), 30, "the task runs")
     burner = psutil.Process(int(place.read_text()))
     assert burner.cpu_percent(0.2) > 30
-    ray.cancel(call)
+    await child.stop_burning.remote()
     until(lambda: is_gone(burner.pid), 5, "forced, it ends with its process")
 
 

@@ -1,0 +1,219 @@
+"""The supervisor with actors that tests kill: replacing, recycling, burying, dedicated ones, lost hosts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from actors.ids import new_id
+from actors.members import Member
+from actors.supervisor import Supervisor, SupervisorConfig
+from store.memory import MemoryLeases, MemoryStore
+from store.memory_executions import MemoryExecutions
+from tests.unit.actors.plant import WORKSPACE
+from workflow.ports import Isolation, LeaseEnd, LeaseHolder, NewExecution
+
+
+class FakeActor:
+    def __init__(self, stage: "Stage", name: str, host: str, dedicated_to: UUID | None) -> None:
+        self.stage, self.name, self.host, self.dedicated_to = stage, name, host, dedicated_to
+        self.lease_id = new_id()
+        self.dead = asyncio.Event()
+        self.idle = asyncio.Event()
+        self.taken = 0
+        self.woken = 0
+        self.draining = False
+        self.closed = False
+
+    async def start(self) -> Member:
+        if self.stage.refuse:
+            raise RuntimeError("no room")
+        holder = LeaseHolder(
+            id=self.lease_id, cluster_id="c", actor_id="a", actor_name=self.name, host=self.host, pid=1, slots=4
+        )
+        self.stage.leases.register(holder, 6_000)
+        if self.dedicated_to is not None:
+            await self.stage.executions.claim_one(self.lease_id, self.dedicated_to)
+        return self.member()
+
+    def member(self) -> Member:
+        return Member(
+            name=self.name, lease_id=self.lease_id, actor_id="a", pid=1, host=self.host, slots=4, taken=self.taken
+        )
+
+    async def hold(self) -> None:
+        await self.dead.wait()
+
+    async def status(self) -> Member:
+        return replace(self.member(), draining=self.draining)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    async def drain(self) -> None:
+        self.draining = True
+        await self.idle.wait()
+
+    async def close(self) -> None:
+        self.closed = True
+        self.stage.leases.end(self.lease_id, LeaseEnd.RELEASED)
+
+    def kill(self) -> None:
+        self.dead.set()
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.now_ms = 1_700_000_000_000
+        self.store = MemoryStore(lambda: self.now_ms)
+        self.leases = MemoryLeases(self.store)
+        self.executions = MemoryExecutions(self.store)
+        self.actors: list[FakeActor] = []
+        self.alive = ["host-1"]
+        self.refuse = False
+        self.maintained = 0
+        config = SupervisorConfig(cluster_id="c", size=2, executions_max=10, lease_ttl_ms=6_000, poll_ms=10)
+        self.supervisor = Supervisor(
+            config,
+            self,
+            self.leases,
+            self.executions,
+            new_name=lambda: f"actor-{len(self.actors)}",
+            maintain=self._maintain,
+        )
+
+    async def _maintain(self) -> None:
+        self.maintained += 1
+
+    def hosts(self) -> list[str]:
+        return self.alive
+
+    def create(self, name: str, host: str, dedicated_to: UUID | None) -> FakeActor:
+        actor = FakeActor(self, name, host, dedicated_to)
+        self.actors.append(actor)
+        return actor
+
+    async def until(self, truth: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not truth():
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    made = Stage()
+    yield made
+    await made.supervisor.close()
+
+
+async def test_it_ends_the_leases_of_former_actors_and_fills_the_pool(stage: Stage):
+    former = LeaseHolder(id=new_id(), cluster_id="c", actor_id="a", actor_name="old", host="h", pid=1, slots=4)
+    stranger = replace(former, id=new_id(), cluster_id="other")
+    stage.leases.register(former, 6_000)
+    stage.leases.register(stranger, 6_000)
+
+    await stage.supervisor.start()
+    await stage.supervisor.full()
+
+    assert stage.store.leases[former.id].reason is LeaseEnd.SUPERVISOR
+    assert stage.store.leases[stranger.id].reason is None
+    assert len(stage.supervisor.members) == 2
+    assert stage.maintained == 1
+
+
+async def test_a_dead_actor_is_buried_at_once_others_are_woken_and_it_is_replaced(stage: Stage):
+    await stage.supervisor.start()
+    await stage.supervisor.full()
+    dead, other = stage.actors
+
+    dead.dead.set()
+    await stage.until(lambda: len(stage.actors) == 3 and len(stage.supervisor.members) == 2)
+
+    assert stage.store.leases[dead.lease_id].reason is LeaseEnd.CRASHED
+    assert other.woken >= 1
+    assert dead.name not in {m.name for m in stage.supervisor.members}
+
+
+async def test_an_actor_that_does_not_start_is_tried_again(stage: Stage):
+    stage.refuse = True
+    await stage.supervisor.start()
+    await stage.until(lambda: len(stage.actors) >= 3)
+
+    stage.refuse = False
+
+    await stage.supervisor.full()
+    assert len(stage.supervisor.members) == 2
+
+
+async def test_an_actor_that_has_done_its_share_is_replaced_before_it_goes(stage: Stage):
+    await stage.supervisor.start()
+    await stage.supervisor.full()
+    tired = stage.actors[0]
+    tired.taken = 10
+
+    await stage.until(lambda: tired.draining)
+    assert len([m for m in stage.supervisor.members if not m.draining]) == 2
+    assert not tired.dead.is_set(), "it still has executions"
+    tired.idle.set()
+    await stage.until(lambda: tired.dead.is_set())
+
+    assert tired.closed
+    assert stage.store.leases[tired.lease_id].reason is LeaseEnd.RELEASED
+    assert len(stage.supervisor.members) == 2
+
+
+async def test_an_expired_lease_is_reaped_and_the_others_are_woken(stage: Stage):
+    await stage.supervisor.start()
+    await stage.supervisor.full()
+    frozen, other = stage.actors
+    stage.store.leases[other.lease_id].expires_ms += 60_000
+
+    stage.now_ms += 6_500
+
+    await stage.until(lambda: stage.store.leases[frozen.lease_id].reason is LeaseEnd.EXPIRED)
+    await stage.until(lambda: other.woken > 0)
+
+
+async def test_a_dedicated_execution_gets_an_actor_of_its_own_that_goes_when_it_has_ended(stage: Stage):
+    await stage.supervisor.start()
+    await stage.supervisor.full()
+    new = NewExecution(
+        id=new_id(),
+        workspace_id=WORKSPACE,
+        workflow_id=None,
+        definition=b'{"name":"w","nodes":[]}',
+        input=b"{}",
+        nodes_total=0,
+        trigger_type="api",
+        triggered_by=None,
+        isolation=Isolation.DEDICATED,
+    )
+    await stage.executions.accept([new])
+    stage.supervisor.wake_dedicated()
+
+    await stage.until(lambda: len(stage.actors) == 3)
+    own = stage.actors[2]
+    await stage.until(lambda: own.draining)
+    assert own.name == f"execution:{new.id}"
+    assert stage.store.executions[new.id].owner == own.lease_id
+    own.idle.set()
+    await stage.until(lambda: own.dead.is_set())
+
+    assert own.closed
+    assert len(stage.supervisor.members) == 2, "it was never a member of the pool"
+
+
+async def test_a_host_that_comes_gets_actors_and_one_that_goes_is_forgotten(stage: Stage):
+    await stage.supervisor.start()
+    await stage.supervisor.full()
+    stage.alive = ["host-1", "host-2"]
+    await stage.until(lambda: len(stage.supervisor.members) == 4)
+
+    stage.alive = ["host-1"]
+    for actor in stage.actors:
+        if actor.host == "host-2":
+            actor.dead.set()
+
+    await stage.until(lambda: {m.host for m in stage.supervisor.members} == {"host-1"})
