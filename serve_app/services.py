@@ -63,6 +63,8 @@ class Versions:
         until, number = self._current.get((workspace_id, workflow_id), (0.0, 0))
         if time.monotonic() < until:
             return await self.version(workspace_id, workflow_id, number)
+        if number:  # those who ask meanwhile use what is known, or they would all go to the database at once
+            self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, number)
         found = await self._workflows.get(workspace_id, workflow_id)
         if len(self._current) > DEFINITIONS_KEPT_MAX:
             self._current.clear()

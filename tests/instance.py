@@ -225,10 +225,17 @@ class RunningInstance:
                 time.sleep(0.05)
 
     def leases(self) -> list["Lease"]:
-        """Return the living leases."""
+        """Return the living leases of the pool."""
+        return self._leases("dedicated_to IS NULL AND NOT draining")
+
+    def dedicated_leases(self) -> list["Lease"]:
+        """Return the living leases of actors that are for one execution; these take nothing else, so they drain."""
+        return self._leases("dedicated_to IS NOT NULL")
+
+    def _leases(self, which: str) -> list["Lease"]:
         found = self.rows(
             "SELECT id, actor_name, pid, dedicated_to FROM leases "
-            "WHERE ended_at IS NULL AND expires_at > clock_timestamp() AND NOT draining ORDER BY id"
+            f"WHERE ended_at IS NULL AND expires_at > clock_timestamp() AND {which} ORDER BY id"
         )
         return [Lease(*row) for row in found]
 

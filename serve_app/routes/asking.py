@@ -16,7 +16,7 @@ from workflow.ports import IdempotencyKey
 KEY_CHARS_MAX = 255
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:  # async: FastAPI sends plain functions through a thread pool
     return cast("Services", request.app.state.services)
 
 

@@ -26,7 +26,9 @@ def endless(language: str, **resources: float) -> dict:
 
 def its_lease(instance: RunningInstance, execution_id: UUID):
     return until(
-        lambda: [lease for lease in instance.leases() if lease.dedicated_to == execution_id], 15, "it has an actor"
+        lambda: [lease for lease in instance.dedicated_leases() if lease.dedicated_to == execution_id],
+        15,
+        "it has an actor",
     )[0]
 
 
@@ -46,7 +48,7 @@ def test_a_dedicated_execution_has_an_actor_of_its_own(instance):
     )
     assert pids == [(lease.pid,)]
     until(lambda: not process.alive, 10, "its actor goes away with it")
-    until(lambda: lease.id not in {living.id for living in instance.leases()}, 5, "the lease, too")
+    until(lambda: lease.id not in {living.id for living in instance.dedicated_leases()}, 5, "the lease, too")
 
 
 def test_a_dedicated_execution_survives_the_death_of_its_actor(instance, record_property):
@@ -62,7 +64,9 @@ def test_a_dedicated_execution_survives_the_death_of_its_actor(instance, record_
     killed_s = monotonic()
     first.process.kill()
     second = until(
-        lambda: [lease for lease in instance.leases() if lease.dedicated_to == identity and lease.id != first.id],
+        lambda: [
+            lease for lease in instance.dedicated_leases() if lease.dedicated_to == identity and lease.id != first.id
+        ],
         20,
         "it has another actor",
     )[0]

@@ -22,7 +22,7 @@ from tests.chaos.work import (
     owner_of_most,
     standing,
     start_many,
-    until_recovered,
+    until_taken_over,
     written,
 )
 from tests.instance import RunningInstance, until
@@ -88,7 +88,7 @@ def test_an_owner_freezes_past_its_lease_and_wakes_up(instance, record_property)
     process.send(SIGSTOP)
     try:
         lost = standing(instance, [frozen.id])
-        recovery_s = until_recovered(instance, lost, 30) - frozen_s
+        recovery_s = until_taken_over(instance, lost, 30) - frozen_s
         record_property("recovery_s", round(recovery_s, 2))
         print(f"executions of a frozen owner go on elsewhere after {recovery_s:.2f} s")
         assert instance.rows("SELECT end_reason FROM leases WHERE id = %s", frozen.id) == [("expired",)]

@@ -110,20 +110,32 @@ def standing(instance: RunningInstance, leases: Iterable[UUID]) -> dict[UUID, tu
     return {identity: (epoch, last_seq) for identity, epoch, last_seq in found}
 
 
-def until_recovered(instance: RunningInstance, lost: dict[UUID, tuple[int, int]], limit_s: float) -> float:
-    """Return the monotonic time at which the first of the lost executions had a newly committed event."""
+def until_taken_over(instance: RunningInstance, lost: dict[UUID, tuple[int, int]], limit_s: float) -> float:
+    """Return the monotonic time at which the first of the lost executions had a new event of another owner committed."""
     assert lost, "nothing was lost, so nothing can be recovered"
-    ids, seqs = list(lost), [last_seq for _, last_seq in lost.values()]
+    begun = [(identity, epoch, last_seq) for identity, (epoch, last_seq) in lost.items()]
     until(
         lambda: instance.rows(
-            "SELECT 1 FROM unnest(%s::uuid[], %s::bigint[]) AS v (id, seq) JOIN executions e ON e.id = v.id "
-            "WHERE e.last_seq > v.seq LIMIT 1",
-            ids,
-            seqs,
+            "SELECT 1 FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS v (id, epoch, seq) "
+            "JOIN executions e ON e.id = v.id WHERE e.epoch > v.epoch AND e.last_seq > v.seq LIMIT 1",
+            *map(list, zip(*begun, strict=True)),
         ),
         limit_s,
-        f"a new event of {len(lost)} lost executions",
+        f"another owner goes on with one of {len(lost)} lost executions",
     )
+    return monotonic()
+
+
+def until_going_on(instance: RunningInstance, ids: Iterable[UUID], limit_s: float) -> float:
+    """Return the monotonic time at which there are more committed events of these executions than at first sight."""
+
+    def events() -> list[tuple[Any, ...]]:
+        return instance.rows(
+            "SELECT sum(e.last_seq) FROM unnest(%s::uuid[]) AS v (id) JOIN executions e ON e.id = v.id", list(ids)
+        )
+
+    before = events()
+    until(lambda: events() != before, limit_s, "an execution goes on")
     return monotonic()
 
 

@@ -24,7 +24,9 @@ def test_an_idle_actor_comes_first_then_the_fullest_that_keeps_up():
     assert choose([some, most, idle, full]) is idle
     assert choose([some, most, full]) is most
     assert choose([some, load(3, lag_ms=50), full]) is some
-    assert choose([full, load(1, lag_ms=50), load(0, draining=True)]) is None
+    busy, busier = load(1, lag_ms=50), load(2, lag_ms=50)
+    assert choose([full, busier, busy]) is busy
+    assert choose([full, load(0, draining=True)]) is None
 
 
 class Port:
