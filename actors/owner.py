@@ -31,6 +31,7 @@ from workflow.states import ExecutionStatus
 FINISHED_REMEMBERED_MAX = 20_000
 PLANS_KEPT_MAX = 256
 TICK_S = 0.25
+SIGNALLED_AT_ONCE_MAX = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +332,7 @@ class Owner:
             return False
         free = self._config.slots - self.active
         if free <= 0:
+            await self._claim_signalled(lease_id)
             return False
         grace_ms = self._config.orphan_grace_ms if self.active else 0
         batch = await self._executions.claim(lease_id, free, grace_ms)
@@ -339,6 +341,14 @@ class Owner:
         self.counts.claimed += len(batch)
         await self.deliver([claimed.id for claimed in batch])
         return len(batch) == free and self.active < self._config.slots
+
+    async def _claim_signalled(self, lease_id: UUID) -> None:
+        """Take queued executions that somebody wants to stop, though every slot is taken: they end at once."""
+        for execution_id in await self._executions.queued_with_signals(SIGNALLED_AT_ONCE_MAX):
+            claimed = await self._executions.claim_one(lease_id, execution_id)
+            if claimed is not None:
+                self.take(claimed)
+                await self.deliver([execution_id])
 
     async def _tick_for_ever(self) -> None:
         while True:

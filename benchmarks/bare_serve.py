@@ -4,6 +4,7 @@ Run as a program it deploys, says so with one line, and takes the endpoint away 
 """
 
 import contextlib
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,7 @@ def main(address: str) -> None:
         async def answer(self) -> dict[str, str]:
             return {"status": "completed"}
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.run(Bare.bind(), name=APPLICATION, route_prefix=ROUTE, blocking=False)
     print("deployed", flush=True)
     sys.stdin.read()

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -33,6 +33,28 @@ from workflow.spec import Catalog, JsonObject
 ACCEPT_BATCH_MAX = 128
 DEFINITIONS_KEPT_MAX = 512
 CURRENT_TTL_S = 2.0
+ACCEPT_PATIENCE_S = 5.0
+"""A restart of the database is over by then; asking again with the same ids is safe."""
+ACCEPT_PAUSE_S = 12.0
+"""Failures further apart than this, more than the longest wait for a connection, are not of one outage."""
+
+
+class Patience:
+    """How long a failing write is tried again: up to `limit_s` after the first failure of a row of failures."""
+
+    def __init__(self, limit_s: float, pause_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._limit_s = limit_s
+        self._pause_s = pause_s
+        self._now = now
+        self._first = self._last = float("-inf")
+
+    def __call__(self) -> bool:
+        """Take note of a failure; whether to try again."""
+        now = self._now()
+        if now - self._last > self._pause_s:
+            self._first = now
+        self._last = now
+        return now - self._first < self._limit_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from store import reading, statements
 from store.arrays import ints, texts, uuids
 from store.columns import accept_columns, flush_columns, last_seq_after
 from store.engine import Pool
-from store.outages import connection_of
-from workflow.errors import Bug, Conflict, NotFound
+from store.outages import connection_of, outages
+from workflow.errors import Bug, Conflict, NotFound, StoreUnavailable
 from workflow.ports import (
     Accepted,
     Claimed,
@@ -99,7 +99,11 @@ class PostgresExecutions:
 
     async def claimable_dedicated(self, limit: int) -> list[UUID]:
         """Return executions that want an actor of their own and may be claimed: orphans first, then by priority."""
-        return [row[0] for row in await self._fetch(statements.CLAIMABLE_DEDICATED, {"limit": limit})]
+        return [row[0] for row in await self._read(statements.CLAIMABLE_DEDICATED, {"limit": limit})]
+
+    async def queued_with_signals(self, limit: int) -> list[UUID]:
+        """Return pooled executions that are queued and have unread signals, the oldest signals first."""
+        return [row[0] for row in await self._read(statements.QUEUED_WITH_SIGNALS, {"limit": limit})]
 
     async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
         """Give back an execution that the owner has not begun: it is queued again."""
@@ -158,16 +162,16 @@ class PostgresExecutions:
 
     async def unread_signals(self, execution_ids: Sequence[UUID]) -> list[Signal]:
         """Return the unread signals of these executions, oldest first."""
-        rows = await self._fetch(reading.UNREAD_SIGNALS, {"ids": uuids(sorted(set(execution_ids)))})
+        rows = await self._read(reading.UNREAD_SIGNALS, {"ids": uuids(sorted(set(execution_ids)))})
         return [reading.signal_from(row) for row in rows]
 
     async def ping(self) -> None:
         """Return when the database has answered. Raises `StoreUnavailable`."""
-        await self._fetch("SELECT 1", {})
+        await self._read("SELECT 1", {})
 
     async def get(self, workspace_id: UUID, execution_id: UUID) -> ExecutionView:
         """Return an execution. Raises `NotFound`."""
-        rows = await self._fetch(reading.GET, {"id": execution_id, "workspace": workspace_id})
+        rows = await self._read(reading.GET, {"id": execution_id, "workspace": workspace_id})
         if not rows:
             raise _absent(execution_id)
         return reading.view_from(rows[0])
@@ -206,6 +210,15 @@ class PostgresExecutions:
                 answers[place] = _accepted(outcome, identity, status, owner, version)
         return answers
 
+    async def _read(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Fetch what changes nothing, so that it may be asked again: a restart breaks every connection of the pool at once."""
+        try:
+            return await self._fetch(statement, parameters)
+        except StoreUnavailable:
+            with outages():
+                await self._pool.check()
+            return await self._fetch(statement, parameters)
+
     async def _fetch(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         async with connection_of(self._pool) as connection:
             done = await connection.execute(statement, parameters)
@@ -214,12 +227,9 @@ class PostgresExecutions:
     async def _fetch_of(
         self, workspace_id: UUID, execution_id: UUID, statement: str, parameters: Mapping[str, Any]
     ) -> list[tuple[Any, ...]]:
-        async with connection_of(self._pool) as connection:
-            known = await connection.execute(reading.EXISTS, {"id": execution_id, "workspace": workspace_id})
-            if known.rowcount == 0:
-                raise _absent(execution_id)
-            done = await connection.execute(statement, parameters)
-            return await done.fetchall()
+        if not await self._read(reading.EXISTS, {"id": execution_id, "workspace": workspace_id}):
+            raise _absent(execution_id)
+        return await self._read(statement, parameters)
 
 
 def _accepted(outcome: Outcome, identity: UUID, status: str, owner: UUID | None, version: int | None) -> Accepted:

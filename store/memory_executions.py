@@ -87,6 +87,12 @@ class MemoryExecutions:
         rows.sort(key=lambda row: (row.status is ExecutionStatus.QUEUED, -row.new.priority, row.new.id))
         return [row.new.id for row in rows[:limit]]
 
+    async def queued_with_signals(self, limit: int) -> list[UUID]:
+        """Return pooled executions that are queued and have unread signals, the oldest signals first."""
+        self._store.check()
+        named = dict.fromkeys(signal.execution_id for signal in sorted(self._store.unread.values(), key=lambda s: s.id))
+        return [identity for identity in named if _waits(self._store.executions[identity])][:limit]
+
     async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
         """Give back an execution that the owner has not begun: it is queued again."""
         self._store.check()

@@ -176,6 +176,12 @@ WHERE e.isolation = 'dedicated' AND e.status IN ('queued', 'running')
 ORDER BY e.status DESC, e.priority DESC, e.id LIMIT %(limit)s
 """
 
+QUEUED_WITH_SIGNALS = """
+SELECT e.id FROM signals s JOIN executions e ON e.id = s.execution_id
+WHERE s.read_at IS NULL AND e.status = 'queued' AND e.isolation = 'pooled'
+GROUP BY e.id ORDER BY min(s.id) LIMIT %(limit)s
+"""
+
 FLUSH = """
 WITH parts AS MATERIALIZED (
     SELECT *, 'running' AS required FROM unnest(

@@ -263,6 +263,10 @@ class Executions(Protocol):
         """Return executions that want an actor of their own and may be claimed."""
         ...
 
+    async def queued_with_signals(self, limit: int) -> list[UUID]:
+        """Return pooled executions that are queued and have unread signals, the oldest signals first."""
+        ...
+
     async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
         """Give back an execution that the owner has not begun: it is queued again."""
         ...

@@ -83,5 +83,3 @@ def test_nothing_is_lost_while_actors_are_replaced_under_load(instance, record_p
     assert_each_completed_once(instance, quick_ones, 20, ("start", "end"))
     ends = {reason for (reason,) in instance.rows("SELECT DISTINCT end_reason FROM leases WHERE ended_at IS NOT NULL")}
     assert ends == {"released"}, "nobody crashed and no lease ran out"
-    taken = max(Counter(lease for (lease,) in instance.rows("SELECT owner FROM executions")).values())
-    assert taken < 20 * EXECUTIONS_MAX

@@ -51,6 +51,19 @@ def test_an_execution_actor_is_killed(instance, record_property):
     assert recovery_s <= 3
 
 
+def test_the_sandbox_workers_of_an_actor_are_killed(instance):
+    """Ray kills an exiting actor's children some 20 ms before the actor itself ends, which must not look like failing code."""
+    begun = start_many(instance)
+    victim = owner_of_most(instance)
+    workers = [worker for worker in instance.children(victim.pid) if "monty" in worker.what]
+    assert workers
+    for worker in workers:
+        worker.kill()
+    assert_each_completed_once(instance, begun)
+    assert victim.process.alive
+    assert set(epochs(instance, begun).values()) == {1}
+
+
 def test_the_supervisor_is_killed(instance, record_property):
     begun = start_many(instance)
     former = instance.leases()

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,7 @@ def node(node_id: str, node_type: str, resources: dict[str, Any] | None = None, 
 def chain(name: str, *nodes: dict[str, Any], **settings: Any) -> dict[str, Any]:
     """Return a workflow of nodes one after the other, behind a trigger."""
     whole = [node("start", "trigger.manual"), *nodes]
-    connections = [{"source": a["id"], "target": b["id"]} for a, b in zip(whole, whole[1:], strict=False)]
+    connections = [{"source": a["id"], "target": b["id"]} for a, b in pairwise(whole)]
     return {"name": name, "nodes": whole, "connections": connections, "settings": settings}
 
 

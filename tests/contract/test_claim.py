@@ -255,3 +255,14 @@ async def test_history_is_what_the_next_owner_needs(twin: Twin) -> None:
     assert list(history.events) == [event(1), event(2), event(3)]
     assert list(history.nodes) == rows
     assert [(signal.id, signal.body) for signal in history.signals] == [(signal_id, b'{"by": "me"}')]
+
+
+async def test_only_queued_pooled_executions_with_unread_signals_are_named(twin: Twin) -> None:
+    quiet, second, first = twin.new(), twin.new(), twin.new()
+    dedicated = twin.new(isolation=Isolation.DEDICATED)
+    await twin.executions.accept([quiet, second, first, dedicated])
+    for new in (first, second, dedicated):
+        await twin.executions.signal(new.workspace_id, new.id, an_id(), SignalKind.CANCEL, b"{}")
+
+    assert await twin.executions.queued_with_signals(8) == [first.id, second.id]
+    assert await twin.executions.queued_with_signals(1) == [first.id]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import time
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import ray
 
 from workflow.errors import RayloomError
+
+
+def leave_word(place: str, word: str) -> None:
+    Path(place).write_text(word)
 
 
 @ray.remote(max_retries=0, num_cpus=1)
@@ -19,7 +24,7 @@ def pid_of_task() -> int:
 @ray.remote(max_retries=0, num_cpus=1)
 def burn_for_ever(place: str) -> None:
     """Write down who we are, and use a CPU until we are killed."""
-    Path(place).write_text(str(os.getpid()))
+    leave_word(place, str(os.getpid()))
     while True:
         pass
 
@@ -50,15 +55,14 @@ class Child:
 
     async def work(self, place: str, seconds: float) -> str:
         """Do as `ExecutionActor.run` does: only wait for a task that goes on by itself."""
-        import contextvars
 
         async def longer() -> str:
             await asyncio.sleep(seconds)
-            Path(place).write_text("done")
+            leave_word(place, "done")
             return "done"
 
         task = asyncio.get_running_loop().create_task(longer(), context=contextvars.Context())
-        Path(place + ".begun").write_text("")
+        leave_word(place + ".begun", "")
         return await asyncio.shield(task)
 
     async def burn(self, place: str) -> None:

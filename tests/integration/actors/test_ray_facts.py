@@ -12,8 +12,8 @@ import psutil
 import pytest
 import ray
 
-from tests.integration.actors.ray_actors import CHILD, Parent, fail
 from tests.instance import until
+from tests.integration.actors.ray_actors import CHILD, Parent, fail
 from workflow import errors
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -96,7 +96,7 @@ def test_the_control_group_answers_while_the_default_loop_is_blocked(child):
 async def test_work_in_an_empty_context_goes_on_when_its_caller_is_cancelled(child, tmp_path):
     place = tmp_path / "work"
     call = child.work.remote(str(place), 0.5)
-    until(lambda: (tmp_path / "work.begun").exists(), 10)
+    until((tmp_path / "work.begun").exists, 10)
     ray.cancel(call)
     with pytest.raises((ray.exceptions.TaskCancelledError, asyncio.CancelledError)):
         await call

@@ -128,6 +128,21 @@ async def test_a_queued_execution_that_was_cancelled_never_starts_a_node(plant: 
     assert plant.world.journal == []
 
 
+async def test_a_queued_execution_is_cancelled_though_every_slot_is_taken(plant: Plant):
+    process = plant.process(slots=1)
+    await plant.push(process, "a", a="draw.gate")
+    await plant.world.until(lambda: process.owner.active == 1)
+    accepted, _ = await plant.accept("fx -> b")
+    await plant.cancel(accepted.id)
+
+    process.owner.start()
+    await finish(plant, accepted.id)
+
+    assert plant.row(accepted.id).status is ExecutionStatus.CANCELLED
+    assert plant.world.journal == []
+    assert process.owner.active == 1
+
+
 async def test_a_draining_owner_claims_nothing_and_is_done_when_nothing_is_under_way(plant: Plant):
     process = plant.process()
     running = await plant.push(process, "a", a="draw.gate")
