@@ -258,9 +258,9 @@ async def test_history_is_what_the_next_owner_needs(twin: Twin) -> None:
 
 
 async def test_only_queued_pooled_executions_with_unread_signals_are_named(twin: Twin) -> None:
-    quiet, second, first = twin.new(), twin.new(), twin.new()
-    dedicated = twin.new(isolation=Isolation.DEDICATED)
-    await twin.executions.accept([quiet, second, first, dedicated])
+    quiet, second, first = (new_execution(an_id()) for _ in range(3))
+    dedicated = new_execution(an_id(), isolation=Isolation.DEDICATED)
+    await accepted(twin, quiet, second, first, dedicated)
     for new in (first, second, dedicated):
         await twin.executions.signal(new.workspace_id, new.id, an_id(), SignalKind.CANCEL, b"{}")
 
