@@ -179,7 +179,7 @@ ORDER BY e.status DESC, e.priority DESC, e.id LIMIT %(limit)s
 QUEUED_WITH_SIGNALS = """
 SELECT e.id FROM signals s JOIN executions e ON e.id = s.execution_id
 WHERE s.read_at IS NULL AND e.status = 'queued' AND e.isolation = 'pooled'
-GROUP BY e.id ORDER BY min(s.id) LIMIT %(limit)s
+GROUP BY e.id ORDER BY min(s.id::text) LIMIT %(limit)s
 """
 
 FLUSH = """
