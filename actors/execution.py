@@ -103,6 +103,8 @@ class ExecutionLoop:
         self._finished: Finished | None = None
         self._started_ms = 0
         self._signals_seen: set[UUID] = set()
+        self.shared = False
+        """Whether another execution has been under way on this actor; set by its owner."""
         self.first_flush = self._journal.first_flush
 
     @property
@@ -328,7 +330,13 @@ class ExecutionLoop:
             self._abort(AbortNode(index, 0, self._state.nodes[index].attempt))
         self._tell(ExecutionFinished(at_ms=now_ms, status=status, code=code, message=message, node_id=node_id))
         ending = Ending(
-            status=status, at_ms=now_ms, output=output, error_code=code, error_message=message, error_node_id=node_id
+            status=status,
+            at_ms=now_ms,
+            output=output,
+            error_code=code,
+            error_message=message,
+            error_node_id=node_id,
+            shared=self.shared,
         )
         self._journal.end(ending)
         self._finished = Finished(

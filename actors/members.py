@@ -31,7 +31,6 @@ class Reply:
 
     execution_id: UUID
     finished: Finished | None
-    shared: bool
 
 
 class ActorHandle(Protocol):

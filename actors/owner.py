@@ -52,7 +52,6 @@ class _Active:
     broken: str
     loop: ExecutionLoop
     task: "asyncio.Task[Finished | None] | None" = None
-    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -113,32 +112,32 @@ class Owner:
         """Look at the queue now."""
         self._hungry.set()
 
-    async def run(self, claimed: Claimed) -> tuple[Finished | None, bool]:
+    async def run(self, claimed: Claimed) -> Finished | None:
         """Take up a pushed execution and wait for its end; None when this process cannot tell how it ended.
 
-        The second value says whether it shared its actor. Cancelling this call does not cancel the execution.
+        Cancelling this call does not cancel the execution.
         """
         key = (claimed.id, claimed.epoch)
         if key in self._finished:
-            return None, False
+            return None
         if (
             claimed.isolation is Isolation.POOLED
             and self.active >= 2 * self._config.slots
             and claimed.id not in self._active
         ):
             await self._executions.release(self._lease().id, claimed.id, claimed.epoch)
-            return None, False
+            return None
         active = self.take(claimed)
         if active is None or active.task is None:
-            return None, False
-        return await asyncio.shield(active.task), active.shared
+            return None
+        return await asyncio.shield(active.task)
 
-    async def outcome(self, execution_id: UUID) -> tuple[Finished | None, bool]:
+    async def outcome(self, execution_id: UUID) -> Finished | None:
         """Wait for the end of an execution under way; None when this process cannot tell how it ended."""
         active = self._active.get(execution_id)
         if active is None or active.task is None:
-            return None, False
-        return await asyncio.shield(active.task), active.shared
+            return None
+        return await asyncio.shield(active.task)
 
     def take(self, claimed: Claimed) -> _Active | None:
         """Begin to drive an execution, unless it is under way or has ended here under this epoch."""
@@ -151,9 +150,10 @@ class Owner:
             self._drop(claimed.id)
         plan, broken = self._plan_of(claimed)
         loop = ExecutionLoop(claimed, plan, self._around)
-        active = _Active(claimed, monotonic(), plan, broken, loop, shared=bool(self._active))
+        active = _Active(claimed, monotonic(), plan, broken, loop)
+        loop.shared = bool(self._active)
         for other in self._active.values():
-            other.shared = True
+            other.loop.shared = True
         self._active[claimed.id] = active
         self._idle.clear()
         self.counts.taken += 1

@@ -150,7 +150,7 @@ class ExecutionProcess:
         return await self._first_ends({execution_id: owner.outcome(execution_id) for execution_id in waiting})
 
     @staticmethod
-    async def _first_ends(ends: Mapping[UUID, Coroutine[Any, Any, tuple[Finished | None, bool]]]) -> list[Reply]:
+    async def _first_ends(ends: Mapping[UUID, Coroutine[Any, Any, Finished | None]]) -> list[Reply]:
         tasks = {asyncio.ensure_future(end): execution_id for execution_id, end in ends.items()}
         done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if left:
@@ -158,11 +158,7 @@ class ExecutionProcess:
             done |= more
         for task in left:
             task.cancel()  # it only waits; the execution goes on
-        replies = []
-        for task in done:
-            finished, shared = task.result()
-            replies.append(Reply(execution_id=tasks[task], finished=finished, shared=shared))
-        return replies
+        return [Reply(execution_id=tasks[task], finished=task.result()) for task in done]
 
     def wake(self) -> None:
         """Look at the queue now."""

@@ -186,9 +186,7 @@ def execution(view: ExecutionView) -> dict[str, Any]:
     }
 
 
-def finished(
-    new: NewExecution, version: int | None, member: Member, end: Finished, *, shared: bool, queued_ms: int
-) -> dict[str, Any]:
+def finished(new: NewExecution, version: int | None, member: Member, end: Finished, queued_ms: int) -> dict[str, Any]:
     """Return an execution that this replica pushed, from the actor's answer: the same as `execution` of the stored row."""
     ending = end.ending
     return {
@@ -206,7 +204,13 @@ def finished(
         "nodes_completed": end.nodes_completed,
         "output": raw(ending.output),
         "error": _error(ending.error_code, ending.error_message, ending.error_node_id),
-        "actor": {"id": member.actor_id, "name": member.name, "pid": member.pid, "host": member.host, "shared": shared},
+        "actor": {
+            "id": member.actor_id,
+            "name": member.name,
+            "pid": member.pid,
+            "host": member.host,
+            "shared": ending.shared,
+        },
         "timings": _timings(queued_ms, end.started_ms, ending.at_ms),
     }
 

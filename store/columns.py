@@ -67,6 +67,7 @@ def _part_columns(parts: Sequence[Flush]) -> dict[str, Array]:
         "error_codes": texts(ending.error_code if ending else None for ending in endings),
         "error_messages": texts(ending.error_message if ending else None for ending in endings),
         "error_nodes": texts(ending.error_node_id if ending else None for ending in endings),
+        "shared": texts(str(ending.shared).lower() if ending else None for ending in endings),
         "completed_ms": bigints(ending.at_ms if ending else None for ending in endings),
         "started_ms": bigints(part.started_ms for part in parts),
         "nodes_completed": ints(part.nodes_completed for part in parts),

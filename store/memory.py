@@ -37,6 +37,7 @@ class StoredExecution:
     error_code: str = ""
     error_message: str = ""
     error_node_id: str = ""
+    shared: bool | None = None
     events: list[EventRow] = field(default_factory=list)
     nodes: dict[tuple[str, int], tuple[int, NodeRow]] = field(default_factory=dict)
 

@@ -282,6 +282,7 @@ class MemoryExecutions:
             row.status, row.completed_ms, row.output = part.ending.status, part.ending.at_ms, part.ending.output
             row.error_code, row.error_message = part.ending.error_code, part.ending.error_message
             row.error_node_id = part.ending.error_node_id
+            row.shared = part.ending.shared
             heard |= {signal.id for signal in self._store.signals_of(part.execution_id)}
         for signal_id in heard:
             if self._store.unread.pop(signal_id, None) is not None:
@@ -326,7 +327,7 @@ class MemoryExecutions:
             actor_name=holder.actor_name if holder else "",
             pid=holder.pid if holder else None,
             host=holder.host if holder else "",
-            shared=(holder.slots > 1 and row.new.isolation is Isolation.POOLED) if holder else None,
+            shared=row.shared,
         )
 
 

@@ -10,7 +10,7 @@ SELECT e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.status, e.trig
     e.priority, e.epoch, e.last_seq, e.crashes, e.nodes_total, e.nodes_completed,
     (extract(epoch FROM e.queued_at) * 1000)::bigint, (extract(epoch FROM e.started_at) * 1000)::bigint,
     (extract(epoch FROM e.completed_at) * 1000)::bigint, e.input_data::text, e.output_data::text, e.error_code,
-    e.error_message, e.error_node_id, e.owner, l.actor_id, l.actor_name, l.pid, l.host, l.slots
+    e.error_message, e.error_node_id, e.owner, l.actor_id, l.actor_name, l.pid, l.host, e.shared
 FROM executions e LEFT JOIN leases l ON l.id = e.owner
 """
 
@@ -76,7 +76,6 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
 
 def view_from(row: tuple[Any, ...]) -> ExecutionView:
     """Return the view that a row of `VIEW_COLUMNS` describes."""
-    slots = row[27]
     isolation = Isolation(row[7])
     return ExecutionView(
         id=row[0],
@@ -106,7 +105,7 @@ def view_from(row: tuple[Any, ...]) -> ExecutionView:
         actor_name=row[24] or "",
         pid=row[25],
         host=row[26] or "",
-        shared=None if slots is None else slots > 1 and isolation is Isolation.POOLED,
+        shared=row[27],
     )
 
 

@@ -187,9 +187,9 @@ WITH parts AS MATERIALIZED (
     SELECT *, 'running' AS required FROM unnest(
         %(ids)s::uuid[], %(epochs)s::bigint[], %(last_seqs)s::bigint[], %(new_seqs)s::bigint[], %(statuses)s::text[],
         %(outputs)s::json[], %(error_codes)s::text[], %(error_messages)s::text[], %(error_nodes)s::text[],
-        %(completed_ms)s::bigint[], %(started_ms)s::bigint[], %(nodes_completed)s::int[]
+        %(completed_ms)s::bigint[], %(started_ms)s::bigint[], %(nodes_completed)s::int[], %(shared)s::text[]
     ) AS t (id, epoch, last_seq, new_seq, status, output, error_code, error_message, error_node_id, completed_ms,
-        started_ms, nodes_completed)
+        started_ms, nodes_completed, shared)
 ), fenced AS (
     UPDATE executions e SET last_seq = p.new_seq, alone = false, losses = 0,
         status = COALESCE(p.status, e.status),
@@ -198,6 +198,7 @@ WITH parts AS MATERIALIZED (
         error_message = COALESCE(p.error_message, e.error_message),
         error_node_id = COALESCE(p.error_node_id, e.error_node_id),
         completed_at = COALESCE(to_timestamp(p.completed_ms / 1000.0), e.completed_at),
+        shared = COALESCE(p.shared::boolean, e.shared),
         started_at = COALESCE(e.started_at, to_timestamp(p.started_ms / 1000.0)),
         nodes_completed = GREATEST(e.nodes_completed, p.nodes_completed)
     FROM parts p

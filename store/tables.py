@@ -173,6 +173,7 @@ executions = Table(
     _required("error_code", Text(), "''"),
     _required("error_message", Text(), "''"),
     _required("error_node_id", Text(), "''"),
+    Column("shared", Boolean()),
     _stamp("queued_at"),
     _moment("claimed_at"),
     _moment("started_at"),

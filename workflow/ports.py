@@ -161,6 +161,8 @@ class Ending:
     error_code: str = ""
     error_message: str = ""
     error_node_id: str = ""
+    shared: bool = False
+    """Whether another execution was under way on the same actor at any time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

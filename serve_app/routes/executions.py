@@ -186,7 +186,7 @@ async def _accept(services: Services, asked: Accepting, wait_s: float) -> Respon
         if reply is not None and reply.finished is not None and submitted.member is not None:
             end = reply.finished
             version = submitted.accepted.workflow_version
-            body = views.finished(new, version, submitted.member, end, shared=reply.shared, queued_ms=queued_ms)
+            body = views.finished(new, version, submitted.member, end, queued_ms)
             return answer(body)
     if not wait_s and submitted.accepted.outcome is Outcome.CREATED:
         body = views.accepted(new, submitted.accepted, submitted.member, queued_ms)

@@ -1,7 +1,7 @@
 """Leases: one per actor process, on the store's clock."""
 
 from tests.contract.conftest import Twin
-from tests.contract.making import TTL_MS, an_id, flush, holder, new_execution
+from tests.contract.making import TTL_MS, an_id, ending, flush, holder, new_execution
 from workflow.ports import LeaseEnd, SignalKind
 
 
@@ -91,10 +91,12 @@ async def test_registering_again_changes_nothing(twin: Twin) -> None:
     assert twin.leases.renew(owner, TTL_MS) is None
 
 
-async def test_a_view_tells_whether_the_actor_may_be_shared(twin: Twin) -> None:
-    batch = [new_execution(an_id(), owner=twin.owner(slots=slots)) for slots in (32, 1)]
-    await twin.executions.accept([*batch, queued := new_execution(an_id())])
-    await twin.executions.flush([flush(new.id) for new in batch])
-    views = [await twin.executions.get(new.workspace_id, new.id) for new in (*batch, queued)]
+async def test_a_view_tells_whether_the_actor_was_shared(twin: Twin) -> None:
+    owner = twin.owner()
+    batch = [new_execution(an_id(), owner=owner) for _ in range(3)]
+    await twin.executions.accept(batch)
+    parts = [flush(new.id, ending=ending(shared=shared)) for new, shared in zip(batch, (True, False), strict=False)]
+    await twin.executions.flush([*parts, flush(batch[2].id)])
+    views = [await twin.executions.get(new.workspace_id, new.id) for new in batch]
 
     assert [view.shared for view in views] == [True, False, None]

@@ -136,6 +136,7 @@ CREATE TABLE executions (
     error_code text NOT NULL DEFAULT '',
     error_message text NOT NULL DEFAULT '',
     error_node_id text NOT NULL DEFAULT '',
+    shared boolean,
     queued_at timestamptz NOT NULL DEFAULT now(),
     claimed_at timestamptz,
     started_at timestamptz,

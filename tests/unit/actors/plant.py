@@ -226,7 +226,7 @@ class Plant:
         (accepted,) = await MemoryExecutions(self.store).accept([new])
         return accepted, definition
 
-    async def push(self, process: Process, drawing: str, **types: str) -> "asyncio.Task[tuple[Finished | None, bool]]":
+    async def push(self, process: Process, drawing: str, **types: str) -> "asyncio.Task[Finished | None]":
         accepted, definition = await self.accept(drawing, owner=process.id, **types)
         return asyncio.create_task(process.owner.run(claimed(accepted, definition)))
 

@@ -13,15 +13,29 @@ from workflow.states import ExecutionStatus, NodeStatus
 async def test_a_chain_of_pure_nodes_is_one_flush_with_its_end(plant: Plant):
     process = plant.process()
 
-    finished, shared = await (await plant.push(process, "a -> b -> c"))
+    finished = await (await plant.push(process, "a -> b -> c"))
 
     assert finished.ending.status is ExecutionStatus.COMPLETED
-    assert shared is False
+    assert finished.ending.shared is False
     assert len(process.flushes) == 1
     row = plant.row(finished.id)
     assert [e.kind for e in row.events] == ["execution.started", *["node.completed"] * 3, "execution.completed"]
     assert [e.seq for e in row.events] == [1, 2, 3, 4, 5]
     assert orjson.loads(row.output) == {"c": [{"n": 1}]}
+
+
+async def test_it_is_kept_whether_an_execution_had_its_actor_to_itself(plant: Plant):
+    process = plant.process()
+    first = await plant.push(process, "a", a="draw.gate")
+    await plant.world.until(lambda: process.owner.active == 1)
+    second = await plant.push(process, "b")
+    await second
+    plant.world.gate("a").set()
+
+    ends = [await first, await second, await (await plant.push(process, "c"))]
+
+    assert [end.ending.shared for end in ends] == [True, True, False]
+    assert [plant.row(end.id).shared for end in ends] == [True, True, False]
 
 
 async def test_an_effect_starts_only_when_all_that_it_depends_on_is_committed(plant: Plant):
@@ -34,7 +48,7 @@ async def test_an_effect_starts_only_when_all_that_it_depends_on_is_committed(pl
 
     assert plant.world.journal == []
     process.may_flush.set()
-    finished, _ = await running
+    finished = await running
     assert plant.world.journal == [f"{finished.id}:fx:0"]
     kinds = [e.kind for e in process.flushes[0].events]
     assert kinds[:2] == ["execution.started", "node.completed"]
@@ -49,7 +63,7 @@ async def test_pure_nodes_do_not_wait_for_flushes(plant: Plant):
     await plant.world.until(lambda: "d" in plant.world.running)
     process.may_flush.set()
     plant.world.gate("d").set()
-    assert (await running)[0].ending.status is ExecutionStatus.COMPLETED
+    assert (await running).ending.status is ExecutionStatus.COMPLETED
 
 
 async def test_results_that_arrive_one_after_the_other_are_all_taken_up(plant: Plant):
@@ -61,13 +75,13 @@ async def test_results_that_arrive_one_after_the_other_are_all_taken_up(plant: P
     await plant.world.until(lambda: plant.world.running == {"c"})
     plant.world.gate("c").set()
 
-    assert (await asyncio.wait_for(running, 5))[0].ending.status is ExecutionStatus.COMPLETED
+    assert (await asyncio.wait_for(running, 5)).ending.status is ExecutionStatus.COMPLETED
 
 
 async def test_an_at_most_once_node_starts_only_when_its_start_is_committed(plant: Plant):
     process = plant.process()
 
-    finished, _ = await (await plant.push(process, "a -> once -> b"))
+    finished = await (await plant.push(process, "a -> once -> b"))
 
     assert plant.world.journal == [f"{finished.id}:once:0"]
     before = process.flushes[0]
@@ -84,7 +98,7 @@ async def test_nothing_visible_starts_past_the_deadline_of_the_lease(plant: Plan
 
     assert plant.world.journal == []
     process.valid = True
-    finished, _ = await running
+    finished = await running
     assert len(plant.world.journal) == 1
     assert finished.ending.status is ExecutionStatus.COMPLETED
 
@@ -92,7 +106,7 @@ async def test_nothing_visible_starts_past_the_deadline_of_the_lease(plant: Plan
 async def test_a_failed_node_fails_the_execution_and_aborts_the_others(plant: Plant):
     process = plant.process()
 
-    finished, _ = await (await plant.push(process, "a -> b; a -> c -> d", b="draw.gate", c="draw.break"))
+    finished = await (await plant.push(process, "a -> b; a -> c -> d", b="draw.gate", c="draw.break"))
 
     assert finished.ending.status is ExecutionStatus.FAILED
     assert (finished.ending.error_code, finished.ending.error_node_id) == ("boom", "c")
@@ -107,7 +121,7 @@ async def test_a_failed_node_fails_the_execution_and_aborts_the_others(plant: Pl
     ("what", "code"), [("nan", "nan_not_allowed"), ("nul", "nul_not_allowed"), ("big", "output_too_large")]
 )
 async def test_an_output_that_cannot_be_kept_is_the_nodes_failure(plant: Plant, what: str, code: str):
-    finished, _ = await (await plant.push(plant.process(), "a -> b", a=f"draw.strange:{what}"))
+    finished = await (await plant.push(plant.process(), "a -> b", a=f"draw.strange:{what}"))
 
     assert finished.ending.status is ExecutionStatus.FAILED
     assert finished.ending.error_code == code
@@ -122,7 +136,7 @@ async def test_a_signal_to_cancel_aborts_what_is_under_way(plant: Plant):
 
     await process.owner.deliver([execution_id])
 
-    finished, _ = await running
+    finished = await running
     assert finished.ending.status is ExecutionStatus.CANCELLED
     assert not plant.world.running
     assert plant.row(execution_id).error_message == "cancelled by me"
@@ -130,7 +144,7 @@ async def test_a_signal_to_cancel_aborts_what_is_under_way(plant: Plant):
 
 
 async def test_a_skipped_branch_has_rows_and_the_join_gets_what_is_live(plant: Plant):
-    finished, _ = await (await plant.push(plant.process(), "a:true -> b -> d; a:false -> c -> e -> d"))
+    finished = await (await plant.push(plant.process(), "a:true -> b -> d; a:false -> c -> e -> d"))
 
     nodes = {n.node_id: n.status for _, n in plant.row(finished.id).nodes.values()}
     assert finished.ending.status is ExecutionStatus.COMPLETED
@@ -148,7 +162,7 @@ async def test_an_ambiguous_commit_is_recognised_and_nothing_is_written_twice(pl
     process = plant.process()
     plant.store.fail_next_flush(after_commit=True)
 
-    finished, _ = await (await plant.push(process, "a -> fx -> b"))
+    finished = await (await plant.push(process, "a -> fx -> b"))
 
     assert finished.ending.status is ExecutionStatus.COMPLETED
     assert [e.seq for e in plant.row(finished.id).events] == list(range(1, finished.last_seq + 1))
@@ -158,7 +172,7 @@ async def test_the_database_going_away_delays_but_loses_nothing(plant: Plant):
     process = plant.process()
     plant.store.fail_next_flush(after_commit=False)
 
-    finished, _ = await (await plant.push(process, "a -> fx -> b"))
+    finished = await (await plant.push(process, "a -> fx -> b"))
 
     assert finished.ending.status is ExecutionStatus.COMPLETED
     assert len(plant.world.journal) == 1
@@ -177,7 +191,7 @@ async def test_a_fenced_owner_drops_the_execution_and_writes_nothing_more(plant:
 
     plant.world.gate("b").set()
 
-    assert (await running)[0] is None, "the former owner cannot tell"
+    assert (await running) is None, "the former owner cannot tell"
     await plant.world.until(lambda: plant.row(execution_id).status.terminal)
     assert plant.row(execution_id).status is ExecutionStatus.COMPLETED
     assert len(plant.world.journal) == 1

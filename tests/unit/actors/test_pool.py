@@ -52,7 +52,7 @@ class Port:
         while not set(self.ended) & set(waiting):
             self.ends.clear()
             await self.ends.wait()
-        return [Reply(execution_id=i, finished=None, shared=False) for i in self.ended if i in waiting]
+        return [Reply(execution_id=i, finished=None) for i in self.ended if i in waiting]
 
     def end(self, execution_id: UUID) -> None:
         self.ended.append(execution_id)
