@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,9 @@ def running() -> Iterator[Running]:
     root = Path(tempfile.mkdtemp(prefix="rayloom-bench-"))
     variables = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "RAY_ADDRESS")}
     variables |= OWN_PORTS | {"RAYLOOM_HOME": str(root)}
+    # A shell ignores SIGINT for what it starts in the background, and SIGTERM would skip everything that is cleared up here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     try:
         up = _cli("up", variables, UP_LIMIT_S)
         if up.returncode:

@@ -7,6 +7,12 @@ Where rows are found by id, their status is compared with a column (`required`),
 the planner to walk the partial index of all running or queued rows, of every month, instead.
 """
 
+
+def tight(text: str) -> str:
+    """Return a statement on one line: psycopg keeps the translation of a text only below 4,096 characters."""
+    return " ".join(text.split())
+
+
 LIVE_LEASE = "ended_at IS NULL AND expires_at > clock_timestamp() AND NOT draining"
 
 ACCEPT = f"""
@@ -182,7 +188,8 @@ WHERE s.read_at IS NULL AND e.status = 'queued' AND e.isolation = 'pooled'
 GROUP BY e.id ORDER BY min(s.id::text) LIMIT %(limit)s
 """
 
-FLUSH = """
+FLUSH = tight(
+    """
 WITH parts AS MATERIALIZED (
     SELECT *, 'running' AS required FROM unnest(
         %(ids)s::uuid[], %(epochs)s::bigint[], %(last_seqs)s::bigint[], %(new_seqs)s::bigint[], %(statuses)s::text[],
@@ -243,6 +250,7 @@ WITH parts AS MATERIALIZED (
 )
 SELECT id FROM fenced
 """
+)
 """Write all parts whose epoch and last_seq are the current ones, and nothing of the others; return the former's ids."""
 
 STANDING = """

@@ -22,6 +22,12 @@ def whole(request: pytest.FixtureRequest) -> Iterator[RunningInstance]:
 
 @pytest.fixture
 def instance(whole: RunningInstance) -> RunningInstance:
-    """The instance, healthy, with nothing under way."""
-    whole.until_healthy()
+    """The instance, healthy; one that a test has left in ruins is started again."""
+    try:
+        whole.until_healthy(40)
+    except AssertionError as ill:
+        print(f"\nstarting it again: {ill}")
+        whole.down()
+        whole.up()
+        whole.until_healthy()
     return whole

@@ -6,6 +6,7 @@ same execution.
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from signal import SIGKILL
 from time import monotonic, sleep
 from uuid import UUID
 
@@ -161,13 +162,13 @@ def look(instance: RunningInstance, identity: UUID) -> int | str:
 def test_everything_is_killed_at_once(instance, record_property):
     begun = start_many(instance)
     everything = instance.look()
-    keeper = instance.keeper()
+    keeper, server = instance.keeper(), instance.part("database")
     lost = standing(instance, [lease.id for lease in instance.leases()])
 
-    keeper.kill()  # first, so that it starts nothing again
-    for process in everything:
-        process.kill()
-    assert not [known for known in instance.look() if known.alive]
+    # The keeper and the postmaster first, so that they start nothing again.
+    for process in (keeper, server, *everything):
+        process.send(SIGKILL)
+    until(lambda: not [left.send(SIGKILL) for left in instance.look()], 10, "everything is dead")
 
     took_s = instance.up()
     up_s = monotonic()
