@@ -7,12 +7,15 @@ import contextlib
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 from benchmarks.instance import ROOT, Running
 
 APPLICATION = "bare"
 ROUTE = "/bare"
+RELOAD_S = 5.0
+"""A new application makes HAProxy reload: connections made just before are closed, one with a request in it too (seen)."""
 
 
 @contextlib.contextmanager
@@ -31,6 +34,7 @@ def bare_endpoint(running: Running) -> Iterator[str]:
     try:
         if program.stdout.readline().strip() != "deployed":
             raise RuntimeError("the bare endpoint was not deployed")
+        time.sleep(RELOAD_S)
         yield f"{running.base_url}{ROUTE}"
     finally:
         program.stdin.close()

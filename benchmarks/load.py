@@ -104,7 +104,7 @@ class _Connection(asyncio.Protocol):
         if answer[9:12] in self._call.statuses and self._call.expected in answer:
             self._tally.latencies_s.append(now_s - self._sent_s)
         else:
-            self._fail(answer[:600].decode(errors="replace"))
+            self._fail(answer[:500].decode(errors="replace"))
         self._tally.ended_s = now_s
         self._send()
 

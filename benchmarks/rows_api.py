@@ -26,7 +26,9 @@ def load(bench: Bench, call: Call, connections: int, budget: Budget) -> Tally:
     """Drive the API. Raises `RuntimeError` when an answer was wrong: a row with errors is no row."""
     tally = uvloop.run(drive(bench.running.base_url, call, connections, budget))
     if tally.failed:
-        raise RuntimeError(f"{tally.failed} of {tally.failed + len(tally.latencies_s)} answers wrong: {tally.failures}")
+        raise RuntimeError(
+            f"{tally.failed} of {tally.failed + len(tally.latencies_s)} answers wrong, such as: {tally.failures[0]}"
+        )
     return tally
 
 

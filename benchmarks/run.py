@@ -7,7 +7,6 @@ import json
 import logging
 import shutil
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,8 +62,7 @@ def _measured(name: str, bench: Bench) -> Row:
     try:
         row = ROWS[name](bench)
     except Exception as error:  # noqa: BLE001 - a row that fails is a result too, and the others still count
-        traceback.print_exc()
-        return Row(name=name, unit="", ours=0.0, met=False, note=f"FAILED: {type(error).__name__}: {error}"[:1500])
+        return Row(name=name, unit="", ours=0.0, met=False, note=f"FAILED: {type(error).__name__}: {error}"[:800])
     others = watch.others_cores()
     if others > OTHERS_CORES_MAX:
         row.note += f"; NOT QUIET: others used {others:.1f} cores meanwhile"

@@ -1,7 +1,9 @@
 """Who asks: an API key in `X-API-Key` (or as a bearer token) belongs to a user and a workspace, with the user's role there."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from hashlib import sha256
 from time import monotonic
 from typing import Annotated
@@ -26,6 +28,7 @@ class KeyCache:
         self._authenticate = authenticate
         self._now = now
         self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[Principal]] = {}
 
     async def principal(self, key: str) -> Principal:
         """Return who the key belongs to. Raises `Unauthorized`."""
@@ -33,6 +36,15 @@ class KeyCache:
         until, principal = self._known.get(digest, (0.0, None))
         if principal is not None and self._now() < until:
             return principal
+        asking = self._asking.get(digest)
+        if asking is None:  # those who come with the same key meanwhile wait for the same answer
+            asking = self._asking[digest] = asyncio.get_running_loop().create_task(
+                self._ask(digest, key), context=Context()
+            )
+            asking.add_done_callback(lambda _: self._asking.pop(digest, None))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, digest: bytes, key: str) -> Principal:
         self._known.pop(digest, None)
         principal = await self._authenticate(key)
         self._known[digest] = (self._now() + KEY_TTL_S, principal)

@@ -87,10 +87,9 @@ class Versions:
             return await self.version(workspace_id, workflow_id, number)
         if number:  # those who ask meanwhile use what is known, or they would all go to the database at once
             self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, number)
-        found = await self._workflows.get(workspace_id, workflow_id)
+        number = await self._workflows.current_version(workspace_id, workflow_id)
         if len(self._current) > DEFINITIONS_KEPT_MAX:
             self._current.clear()
-        number = found.summary.version
         self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, number)
         return await self.version(workspace_id, workflow_id, number)
 

@@ -105,6 +105,14 @@ class Workflows:
         async with transaction(self._engine) as connection:
             return await _read(connection, workspace_id, workflow_id)
 
+    async def current_version(self, workspace_id: UUID, workflow_id: UUID) -> int:
+        """Return the number of the current version, and nothing that takes longer to find. Raises `NotFound`."""
+        async with transaction(self._engine) as connection:
+            version = await connection.scalar(select(workflows.c.version).where(_mine(workspace_id, workflow_id)))
+        if version is None:
+            raise _absent(workflow_id)
+        return int(version)
+
     async def page(
         self, workspace_id: UUID, *, limit: int = 50, before: UUID | None = None, status: str | None = None
     ) -> Page[WorkflowSummary]:

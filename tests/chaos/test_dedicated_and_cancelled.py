@@ -76,6 +76,8 @@ def test_a_dedicated_execution_survives_the_death_of_its_actor(instance, record_
     assert_each_completed_once(instance, {identity: 1}, 30, ("start", "a", "b"))
     pids = dict(instance.rows("SELECT node_id, pid FROM node_executions WHERE execution_id = %s", identity))
     assert (pids["a"], pids["b"]) == (first.pid, second.pid), "what was committed was not done again"
+    ended = instance.rows("SELECT end_reason FROM leases WHERE id = %s", first.id)
+    assert ended == [("crashed",)], "the supervisor saw it die and did not wait for its lease to run out"
     until(lambda: not process.alive, 10, "its actor goes away with it")
 
 

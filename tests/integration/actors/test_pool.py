@@ -199,6 +199,19 @@ async def test_a_dedicated_execution_gets_an_actor_of_its_own(pool):
     )
 
 
+async def test_the_death_of_a_dedicated_actor_is_noticed_at_once(pool):
+    accepted, _ = await pool.accept(definition(1.0), isolation=Isolation.DEDICATED)
+    pool.port.wake_dedicated()
+    begun = "SELECT 1 FROM stream_events WHERE execution_id = %s AND node_id = 'start'"
+    until(lambda: pool.rows(begun, accepted.id), 10, "it has begun")
+    ((lease, pid),) = pool.rows("SELECT id, pid FROM leases WHERE dedicated_to = %s AND ended_at IS NULL", accepted.id)
+    os.kill(int(str(pid)), signal.SIGKILL)
+    reason = "SELECT end_reason FROM leases WHERE id = %s AND ended_at IS NOT NULL"
+    assert until(lambda: pool.rows(reason, lease), 12, "its lease ends") == [("crashed",)]
+    view = await pool.until_ended(accepted.id)
+    assert (view.status, view.epoch) == (ExecutionStatus.COMPLETED, 2)
+
+
 async def test_an_execution_goes_on_when_the_call_that_pushed_it_is_cancelled(pool):
     member = (await members(pool))[0]
     _, claimed = await pool.accept(definition(0.7, cpu=1), owner=member.lease_id)

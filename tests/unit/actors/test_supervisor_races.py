@@ -1,0 +1,59 @@
+"""The supervisor when an actor dies: which of its calls breaks first is chance, so every order must do."""
+
+import asyncio
+
+from actors.ids import new_id
+from tests.unit.actors.plant import WORKSPACE
+from tests.unit.actors.test_supervisor import FakeActor, Stage
+from workflow.ports import Isolation, LeaseEnd, NewExecution
+
+
+class Dead(Exception):
+    pass
+
+
+class BreaksDrainFirst(FakeActor):
+    """An actor whose death breaks the drain call before the held one (seen: a dedicated execution waited 8 s, one TTL)."""
+
+    async def hold(self) -> None:
+        await self.dead.wait()
+        await asyncio.sleep(0.05)
+
+    async def drain(self) -> None:
+        self.draining = True
+        await self.dead.wait()
+        raise Dead
+
+    async def close(self) -> None:
+        if self.dead.is_set():
+            raise Dead
+        await super().close()
+
+
+async def test_a_dedicated_actor_is_buried_also_when_its_drain_breaks_first(monkeypatch):
+    monkeypatch.setattr("tests.unit.actors.test_supervisor.FakeActor", BreaksDrainFirst)
+    stage = Stage()
+    try:
+        await stage.supervisor.start()
+        await stage.supervisor.full()
+        new = NewExecution(
+            id=new_id(),
+            workspace_id=WORKSPACE,
+            workflow_id=None,
+            definition=b'{"name":"w","nodes":[]}',
+            input=b"{}",
+            nodes_total=0,
+            trigger_type="api",
+            triggered_by=None,
+            isolation=Isolation.DEDICATED,
+        )
+        await stage.executions.accept([new])
+        stage.supervisor.wake_dedicated()
+        await stage.until(lambda: len(stage.actors) == 3 and stage.actors[2].draining)
+        own = stage.actors[2]
+
+        own.dead.set()
+        await stage.until(lambda: new.id not in stage.supervisor._dedicated or len(stage.actors) == 4)
+        assert stage.store.leases[own.lease_id].reason is LeaseEnd.CRASHED, "else it waits for its lease to run out"
+    finally:
+        await stage.supervisor.close()
