@@ -11,6 +11,10 @@ from workflow.plan import PlanNode
 from workflow.spec import Effect, Items, JsonObject, NodeContext, Outputs, Placement, Sandbox
 
 
+LOST_WORK = frozenset({"sandbox_crashed", "sandbox_closed"})
+LOSS_PAUSE_S = 0.25
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCall:
     """A node's work as it is sent to another process."""
@@ -73,7 +77,28 @@ class Dispatcher:
         return Placement.TASK if spec.may_move and (node.resources.any or large) else Placement.ACTOR
 
     async def run(self, node: PlanNode, context: NodeContext, items: Items, where: Placement) -> Outcome:
-        """Run one attempt. Raises `NodeError` for everything that can go wrong in a node."""
+        """Run one attempt. Raises `NodeError` for everything that can go wrong in a node.
+
+        Work of a pure node that was lost with the process that did it is begun again, a few times, after a pause: an actor that
+        is being killed loses its subprocesses first, and must not live to call that the node's failure.
+        """
+        losses_max = self._limits.task_losses_max if node.effect is Effect.PURE else 1
+        for left in reversed(range(losses_max)):
+            try:
+                return await self._run_once(node, context, items, where)
+            except WorkerLost as error:
+                lost = NodeError(error.message, error.code, {"retryable": True})
+                lost.__cause__ = error
+            except NodeError as error:
+                if error.code not in LOST_WORK:
+                    raise
+                lost = error
+            if not left:
+                raise lost
+            await asyncio.sleep(LOSS_PAUSE_S)
+        raise Bug("a node's work is tried at least once")
+
+    async def _run_once(self, node: PlanNode, context: NodeContext, items: Items, where: Placement) -> Outcome:
         try:
             if where is Placement.TASK:
                 return await self._run_task(node, context, items)
@@ -83,9 +108,7 @@ class Dispatcher:
             return Outcome(outputs=outputs, logs=logs, placement=where, pid=self._pid, host=self._host)
         except TimeoutError as error:
             raise timed_out(node.id, context.timeout_ms) from error
-        except NodeError:
-            raise
-        except Bug:
+        except (NodeError, Bug, WorkerLost):
             raise
         except RayloomError as error:
             raise NodeError(error.message, error.code, error.fields) from error
@@ -107,14 +130,7 @@ class Dispatcher:
             cpu=node.resources.cpu or 1,
             memory_bytes=node.resources.memory,
         )
-        tries = self._limits.task_losses_max if node.effect is Effect.PURE else 1
-        for left in reversed(range(tries)):
-            try:
-                return await self._tasks.run(call)
-            except WorkerLost as error:
-                if not left:
-                    raise NodeError(error.message, error.code, {"retryable": True}) from error
-        raise Bug("a node's work is tried at least once")
+        return await self._tasks.run(call)
 
 
 def timed_out(node_id: str, timeout_ms: int) -> NodeError:

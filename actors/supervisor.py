@@ -236,7 +236,7 @@ class Supervisor:
                 return
             done = asyncio.ensure_future(child.handle.drain())
             await asyncio.wait({done, child.broken}, return_when=asyncio.FIRST_COMPLETED)
-            if child.broken.done():
+            if child.broken.done() or done.exception() is not None:  # either may be the first to hear of its death
                 done.cancel()
                 await self._bury(child)
             else:

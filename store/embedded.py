@@ -240,10 +240,16 @@ class EmbeddedServer:
             psutil.wait_procs(orphans, timeout=patience_s)
         if processes_in(place.data_dir):
             raise Unavailable(f"processes of a former server still work in {place.data_dir}")
-        # Nobody works in this directory: the file is stale, and its pid may meanwhile be that of another program of the
-        # same user, which PostgreSQL would take for a running server.
-        with contextlib.suppress(FileNotFoundError):
-            (place.data_dir / "postmaster.pid").unlink()
+        # Nobody works in this directory: these files are stale, and the pid in them may meanwhile be that of another program
+        # of the same user, or of a zombie that nobody has collected yet: PostgreSQL would take either for a running server.
+        socket = f".s.PGSQL.{self._port}"
+        for stale in (
+            place.data_dir / "postmaster.pid",
+            place.socket_dir / socket,
+            place.socket_dir / f"{socket}.lock",
+        ):
+            with contextlib.suppress(FileNotFoundError):
+                stale.unlink()
 
     def _launch(self, place: Place) -> None:
         log = self._root / "postgres.log"

@@ -1,0 +1,155 @@
+"""Where work happens, and what is made of work that was lost with its process."""
+
+import asyncio
+
+import pytest
+
+from actors import dispatch
+from actors.config import EngineLimits
+from actors.dispatch import Dispatcher, Outcome, TaskCall, WorkerLost
+from actors.ids import new_id
+from tests.graphs import graph
+from tests.unit.actors.plant import NoSandbox
+from workflow.document import Resources
+from workflow.errors import NodeError
+from workflow.plan import PlanNode
+from workflow.spec import Effect, NodeContext, NodeSpec, NodeType, Placement
+
+
+class Tasks:
+    """Tasks whose workers die as often as the test says."""
+
+    def __init__(self, deaths: int = 0) -> None:
+        self.deaths = deaths
+        self.calls: list[TaskCall] = []
+
+    async def run(self, call: TaskCall) -> Outcome:
+        self.calls.append(call)
+        if len(self.calls) <= self.deaths:
+            raise WorkerLost("it died")
+        return Outcome(outputs={"main": call.items}, logs="", placement=Placement.TASK, pid=2, host="there")
+
+
+def node(run=None, effect: Effect = Effect.PURE, timeout_ms: int = 1_000, **resources: float) -> PlanNode:
+    spec = NodeSpec(
+        type="t", title="t", category="test", description="", config_schema={}, effect=effect, may_move=True
+    )
+
+    async def pass_through(_context, _config, items):
+        return {"main": items}
+
+    plain = graph("a").nodes[0]
+    return PlanNode(
+        index=0,
+        id="a",
+        name="a",
+        type=NodeType(spec, run or pass_through),
+        config={},
+        timeout_ms=timeout_ms,
+        resources=Resources(**resources),
+        inputs=plain.inputs,
+        outputs=plain.outputs,
+        start=True,
+    )
+
+
+def context(timeout_ms: int = 1_000) -> NodeContext:
+    return NodeContext(
+        execution_id=new_id(),
+        workflow_id=None,
+        workflow_name="w",
+        node_id="a",
+        run_index=0,
+        attempt=1,
+        timeout_ms=timeout_ms,
+        sandbox=NoSandbox(),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch):
+    monkeypatch.setattr(dispatch, "LOSS_PAUSE_S", 0)
+
+
+def dispatcher(tasks: Tasks | None = None) -> Dispatcher:
+    limits = EngineLimits(inline_items_max=10, inline_bytes_max=1_000, task_losses_max=3)
+    return Dispatcher(NoSandbox(), tasks or Tasks(), limits, pid=1, host="here")
+
+
+@pytest.mark.parametrize(
+    ("resources", "items", "size", "expected"),
+    [
+        ({}, 1, 10, Placement.ACTOR),
+        ({"cpu": 1}, 1, 10, Placement.TASK),
+        ({"memory": 1}, 1, 10, Placement.TASK),
+        ({}, 11, 10, Placement.TASK),
+        ({}, 1, 1_001, Placement.TASK),
+    ],
+)
+def test_work_leaves_the_actor_when_it_asks_for_resources_or_is_large(resources, items, size, expected):
+    assert dispatcher().placement(node(**resources), items, size) is expected
+
+
+async def test_lost_work_of_a_pure_node_is_begun_again():
+    tasks = Tasks(deaths=2)
+
+    outcome = await dispatcher(tasks).run(node(cpu=1), context(), [{"json": {}}], Placement.TASK)
+
+    assert outcome.pid == 2
+    assert len(tasks.calls) == 3
+
+
+async def test_work_that_is_lost_again_and_again_is_the_nodes_failure():
+    tasks = Tasks(deaths=99)
+
+    with pytest.raises(NodeError) as failed:
+        await dispatcher(tasks).run(node(cpu=1), context(), [], Placement.TASK)
+
+    assert failed.value.code == "worker_lost"
+    assert failed.value.retryable
+    assert len(tasks.calls) == 3
+
+
+async def test_lost_work_that_is_visible_outside_is_never_begun_again():
+    tasks = Tasks(deaths=1)
+
+    with pytest.raises(NodeError):
+        await dispatcher(tasks).run(node(effect=Effect.EFFECT, cpu=1), context(), [], Placement.TASK)
+
+    assert len(tasks.calls) == 1
+
+
+async def test_a_sandbox_that_was_killed_is_lost_work_and_a_users_error_is_not():
+    tries = []
+
+    async def crashes_once(_context, _config, items):
+        tries.append("crash")
+        if len(tries) == 1:
+            raise NodeError("killed", "sandbox_crashed")
+        return {"main": items}
+
+    async def fails(_context, _config, _items):
+        tries.append("fail")
+        raise NodeError("no", "code_error")
+
+    await dispatcher().run(node(crashes_once), context(), [], Placement.ACTOR)
+    with pytest.raises(NodeError):
+        await dispatcher().run(node(fails), context(), [], Placement.ACTOR)
+
+    assert tries == ["crash", "crash", "fail"]
+
+
+async def test_a_node_that_takes_too_long_and_one_that_breaks_are_node_errors():
+    async def sleeps(_context, _config, _items):
+        await asyncio.Event().wait()
+
+    async def breaks(_context, _config, _items):
+        raise ZeroDivisionError("oops")
+
+    with pytest.raises(NodeError) as slow:
+        await dispatcher().run(node(sleeps), context(timeout_ms=10), [], Placement.ACTOR)
+    with pytest.raises(NodeError) as broken:
+        await dispatcher().run(node(breaks), context(), [], Placement.ACTOR)
+
+    assert slow.value.code == "node_timeout"
+    assert (broken.value.code, broken.value.message) == ("node_crashed", "ZeroDivisionError: oops")
