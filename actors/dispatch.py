@@ -10,7 +10,6 @@ from workflow.errors import Bug, NodeError, RayloomError, Unavailable
 from workflow.plan import PlanNode
 from workflow.spec import Effect, Items, JsonObject, NodeContext, Outputs, Placement, Sandbox
 
-
 LOST_WORK = frozenset({"sandbox_crashed", "sandbox_closed"})
 LOSS_PAUSE_S = 0.25
 

@@ -71,12 +71,12 @@ def _measured(name: str, bench: Bench) -> Row:
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """Return the rows as a table."""
-    made = Table("row", "ours", "peer", "ratio", "target", "met", "note")
+    made = Table("row", "ours", "peer", "ratio", "target", "met")
     for row in rows:
         peers = ", ".join(f"{name} {value:.1f}" for name, value in row["peers"].items())
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[row["met"]]
-        made.add_row(row["name"], f"{row['ours']:.1f} {row['unit']}", peers, ratio, row["target"], met, row["note"])
+        made.add_row(row["name"], f"{row['ours']:.1f} {row['unit']}", peers, ratio, row["target"], met)
     return made
 
 

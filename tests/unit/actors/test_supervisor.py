@@ -120,7 +120,7 @@ async def test_it_ends_the_leases_of_former_actors_and_fills_the_pool(stage: Sta
     assert stage.store.leases[former.id].reason is LeaseEnd.SUPERVISOR
     assert stage.store.leases[stranger.id].reason is None
     assert len(stage.supervisor.members) == 2
-    assert stage.maintained == 1
+    await stage.until(lambda: stage.maintained == 1)
 
 
 async def test_a_dead_actor_is_buried_at_once_others_are_woken_and_it_is_replaced(stage: Stage):
@@ -157,7 +157,7 @@ async def test_an_actor_that_has_done_its_share_is_replaced_before_it_goes(stage
     assert len([m for m in stage.supervisor.members if not m.draining]) == 2
     assert not tired.dead.is_set(), "it still has executions"
     tired.idle.set()
-    await stage.until(lambda: tired.dead.is_set())
+    await stage.until(tired.dead.is_set)
 
     assert tired.closed
     assert stage.store.leases[tired.lease_id].reason is LeaseEnd.RELEASED
@@ -199,7 +199,7 @@ async def test_a_dedicated_execution_gets_an_actor_of_its_own_that_goes_when_it_
     assert own.name == f"execution:{new.id}"
     assert stage.store.executions[new.id].owner == own.lease_id
     own.idle.set()
-    await stage.until(lambda: own.dead.is_set())
+    await stage.until(own.dead.is_set)
 
     assert own.closed
     assert len(stage.supervisor.members) == 2, "it was never a member of the pool"
