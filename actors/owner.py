@@ -304,6 +304,8 @@ class Owner:
                 raise
             except StoreUnavailable as error:
                 self._log.warning("owner.store_unavailable", error=error.message)
+            except Exception:  # noqa: BLE001 - logged with its trace; the loop must go on
+                self._log.exception("owner.work_failed")
 
         task = asyncio.get_running_loop().create_task(quietly(), context=Context())
         self._background.add(task)
@@ -315,6 +317,9 @@ class Owner:
                 full = await self._claim_some()
             except StoreUnavailable as error:
                 self._log.warning("claim.store_unavailable", error=error.message)
+                full = False
+            except Exception:  # noqa: BLE001 - logged with its trace; the loop must go on
+                self._log.exception("claim.failed")  # an owner that no longer claims must not look healthy
                 full = False
             if full:
                 continue

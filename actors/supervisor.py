@@ -103,14 +103,26 @@ class Supervisor:
 
     async def _hosts_for_ever(self) -> None:
         while True:
-            hosts = self._factory.hosts()
+            try:
+                hosts = self._factory.hosts()
+            except Exception:  # noqa: BLE001 - logged with its trace; the loop must go on
+                self._log.exception("hosts.unknown")
+                hosts = list(self._keeping)
             for host in hosts:
                 if host not in self._keeping:
-                    self._keeping[host] = [self._spawn(self._keep(host)) for _ in range(self._config.size)]
+                    self._keeping[host] = [self._spawn(self._keep_for_ever(host)) for _ in range(self._config.size)]
             for host in set(self._keeping) - set(hosts):
                 for task in self._keeping.pop(host):
                     task.cancel()
             await asyncio.sleep(STATUS_EVERY_S)
+
+    async def _keep_for_ever(self, host: str) -> None:
+        while True:
+            try:
+                await self._keep(host)
+            except Exception:  # noqa: BLE001 - a place in the pool that nobody keeps any more would never be filled again
+                self._log.exception("place.not_kept", host=host)
+                await asyncio.sleep(STATUS_EVERY_S)
 
     async def _keep(self, host: str) -> None:
         """Keep one place in the pool filled: replace an actor that died, or that has done its share."""
@@ -209,6 +221,8 @@ class Supervisor:
                     hourly = 3_600_000
             except StoreUnavailable as error:
                 self._log.warning("reap.store_unavailable", error=error.message)
+            except Exception:  # noqa: BLE001 - logged with its trace; the loop must go on
+                self._log.exception("reap.failed")
             hourly -= self._config.poll_ms
             await asyncio.sleep(self._config.poll_ms / 1000)
 
@@ -220,6 +234,8 @@ class Supervisor:
                         self._dedicated[execution_id] = self._spawn(self._give_dedicated(execution_id))
             except StoreUnavailable as error:
                 self._log.warning("dedicated.store_unavailable", error=error.message)
+            except Exception:  # noqa: BLE001 - logged with its trace; the loop must go on
+                self._log.exception("dedicated.failed")
             self._poke.clear()
             try:
                 async with asyncio.timeout(self._config.poll_ms / 1000):

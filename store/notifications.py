@@ -19,6 +19,7 @@ QUEUE_CHANNEL = "rayloom_queue"
 EVENTS_CHANNEL = "rayloom_events"
 """Executions have new events; the payload is their ids, comma-separated."""
 
+NOTIFY = "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[]) AS notice (channel, payload)"
 INTERVAL_MS = 10
 PAYLOAD_BYTES_MAX = 7_500
 PENDING_IDS_MAX = 20_000
@@ -88,10 +89,9 @@ class Notifier:
         )
 
     async def _send(self, connection: AsyncConnection[TupleRow], batch: Mapping[str, set[UUID]]) -> None:
-        async with connection.transaction():
-            for channel, ids in batch.items():
-                for payload in payloads(ids):
-                    await connection.execute("SELECT pg_notify(%s, %s)", (channel, payload))
+        notices = [(channel, payload) for channel, ids in batch.items() for payload in payloads(ids)]
+        channels, texts = zip(*notices, strict=True)
+        await connection.execute(NOTIFY, (list(channels), list(texts)))
 
 
 class Listener:

