@@ -13,6 +13,7 @@ from actors.dispatch import Dispatcher, Outcome, TaskCall, TaskRunner
 from actors.execution import Finished, Surroundings
 from actors.ids import new_id, now_ms
 from actors.lease import LeaseKeeper, LeaseReport, LeaseTimes
+from actors.line import Door
 from actors.members import ActorFactory, Member, Reply
 from actors.owner import Owner, OwnerConfig
 from actors.supervisor import Supervisor, SupervisorConfig
@@ -68,6 +69,9 @@ class ExecutionProcess:
             slots=1 if dedicated_to else config.slots,
             dedicated_to=dedicated_to,
         )
+        self._door: Door | None = None
+        self._door_of: UUID | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._closing = False
         self._parts: list[Callable[[], Awaitable[object]]] = []
         self._owner: Owner | None = None
@@ -101,6 +105,7 @@ class ExecutionProcess:
             limits=limits,
         )
         self._owner = owner = Owner(self._owner_config(), executions, load_catalog(), around, self._the_lease)
+        self._door = Door(owner.run)
         await self._begin_lease(owner)
 
         async def queue_changed(_payload: str) -> None:
@@ -111,6 +116,7 @@ class ExecutionProcess:
             listener.start()
         owner.start()
         self._parts = [
+            self._door.close,
             owner.close,
             listener.close,
             self._end_lease,
@@ -183,11 +189,22 @@ class ExecutionProcess:
         loop = asyncio.get_running_loop()
 
         def report(report: LeaseReport) -> None:
-            loop.call_soon_threadsafe(owner.on_lease_report, report)
+            loop.call_soon_threadsafe(self._on_lease_report, owner, report)
 
         times = LeaseTimes(self._config.lease_ttl_ms, self._config.renew_ms)
         self._lease = LeaseKeeper(PostgresLeases(self._config.dsn), self._holder, times, new_id=new_id, report=report)
         await asyncio.to_thread(self._lease.start)
+        await self._open_door(self._lease.id)
+
+    def _on_lease_report(self, owner: Owner, report: LeaseReport) -> None:
+        owner.on_lease_report(report)
+        if not report.lost and report.lease_id != self._door_of:
+            self._opening = asyncio.get_running_loop().create_task(self._open_door(report.lease_id))
+
+    async def _open_door(self, lease_id: UUID) -> None:
+        self._door_of = lease_id
+        if self._door is not None:
+            await self._door.open(lease_id)
 
     async def _end_lease(self) -> None:
         await asyncio.to_thread(self._the_lease().close)

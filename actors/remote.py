@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.config import PoolConfig
 from actors.dispatch import Outcome, TaskCall, WorkerLost
+from actors.line import Line, LineLost
 from actors.logging import configure_logging
 from actors.members import Member, Reply
 from actors.packages import require_own_packages
@@ -261,12 +262,20 @@ class RayPool:
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         self._handles: dict[str, Any] = {}
+        self._lines: dict[UUID, Line | None] = {}
+        """Direct lines by lease; None where there is none, since the actor is on another host."""
 
     async def members(self) -> list[Member]:
         """Return the members. Raises when the supervisor does not answer."""
         supervisor = await asyncio.to_thread(ray.get_actor, SUPERVISOR, self._namespace)
         found: list[Member] = unpack(await supervisor.members.remote())
         names = {member.name for member in found}
+        leases = {member.lease_id for member in found}
+        self._lines = {
+            lease_id: line
+            for lease_id, line in self._lines.items()
+            if lease_id in leases or (line is not None and not line.lost)
+        }
         self._handles = {name: handle for name, handle in self._handles.items() if name in names}
         for name in names - set(self._handles):
             with contextlib.suppress(ValueError):
@@ -275,6 +284,9 @@ class RayPool:
 
     async def run(self, member: Member, batch: Sequence[Claimed]) -> Sequence[Reply]:
         """Push executions. The call's name shows in the dashboard, for those that are the only one of their call."""
+        line = await self._line(member)
+        if line is not None:
+            return await line.push(batch)
         method = self._handles[member.name].run
         if len(batch) == 1:
             method = method.options(name=f"execution:{batch[0].id}")
@@ -283,8 +295,21 @@ class RayPool:
 
     async def outcomes(self, member: Member, waiting: Sequence[UUID]) -> Sequence[Reply]:
         """Wait for the first ends among executions that were pushed."""
+        line = self._lines.get(member.lease_id)
+        if line is not None:
+            return await line.outcomes(waiting)
         replies: list[Reply] = unpack(await self._handles[member.name].outcomes.remote(pack(list(waiting))))
         return replies
+
+    async def _line(self, member: Member) -> Line | None:
+        line = self._lines.get(member.lease_id)
+        if member.lease_id not in self._lines or (line is not None and line.lost):
+            try:
+                line = await Line.to(member.lease_id)
+            except LineLost:
+                line = None
+            self._lines[member.lease_id] = line
+        return line
 
     def deliver(self, actor_name: str, execution_id: UUID) -> None:
         """Tell an actor that a signal waits."""
