@@ -14,7 +14,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from actors.execution import Finished
@@ -47,10 +47,10 @@ class _Frames(asyncio.Protocol):
         self._outbox: list[Any] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport) or not _is_ours(transport.get_extra_info("socket")):
+        if not _is_ours(transport.get_extra_info("socket")):
             transport.close()
             return
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
 
     def data_received(self, data: bytes) -> None:
         self._received += data

@@ -1,6 +1,7 @@
 """What the sandbox does with ordinary code, and with its processes."""
 
 import asyncio
+import contextlib
 import os
 import time
 
@@ -30,7 +31,13 @@ def evaluate(sandbox, language, code, arguments=None, limits=LIMITS, **options):
 
 
 def worker_pids():
-    return {each.pid for each in psutil.Process().children(recursive=True)}
+    """The sandbox's workers: this process may also be the parent of a database or of Ray."""
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any("monty" in part or "quickjs" in part for part in child.cmdline()):
+                found.add(child.pid)
+    return found
 
 
 async def wait_until(condition):
