@@ -146,4 +146,5 @@ class Journal:
             return
         self._committed = seq
         self.first_flush.set()
-        self._committed_hook()
+        if not (self._claimed.answered and part.last_seq == 0 and part.ending is not None):
+            self._committed_hook()

@@ -22,6 +22,8 @@ class Request:
 
     new: NewExecution
     workflow_name: str
+    waits: bool
+    """Whether the caller waits for the end."""
     definition_of: Callable[[int | None], Awaitable[bytes]]
     """Gives the definition of the version that was pinned."""
 
@@ -106,4 +108,5 @@ async def _claimed(request: Request, accepted: Accepted) -> Claimed:
         losses=0,
         crashes=0,
         isolation=new.isolation,
+        answered=request.waits,
     )

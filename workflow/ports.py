@@ -116,6 +116,8 @@ class Claimed:
     losses: int
     crashes: int
     isolation: Isolation
+    answered: bool = False
+    """Whether who pushed it waits for its end: then nobody else has to be told of one that is over with its first flush."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

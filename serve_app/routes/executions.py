@@ -87,7 +87,9 @@ async def execute_workflow(workflow_id: UUID, request: Request, caller: Editor, 
             return current.definition
         return (await services.versions.version(caller.workspace_id, workflow_id, version)).definition
 
-    return await _accept(services, Accepting(new=new, workflow_name=current.name, definition_of=definition_of), wait_s)
+    return await _accept(
+        services, Accepting(new=new, workflow_name=current.name, waits=wait_s > 0, definition_of=definition_of), wait_s
+    )
 
 
 @router.post(
@@ -125,7 +127,9 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
     async def definition_of(_version: int | None) -> bytes:
         return definition
 
-    return await _accept(services, Accepting(new=new, workflow_name=document.name, definition_of=definition_of), wait_s)
+    return await _accept(
+        services, Accepting(new=new, workflow_name=document.name, waits=wait_s > 0, definition_of=definition_of), wait_s
+    )
 
 
 @router.get("/executions", operation_id="list_executions", response_model=views.ExecutionsOut)
