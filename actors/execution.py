@@ -107,6 +107,14 @@ class ExecutionLoop:
         """Whether another execution has been under way on this actor; set by its owner."""
         self.first_flush = self._journal.first_flush
 
+    def hold(self) -> None:
+        """Run what is pure, but write nothing before `accept`."""
+        self._journal.hold()
+
+    def accept(self) -> None:
+        """The execution's row is committed: write."""
+        self._journal.accept()
+
     @property
     def ending(self) -> bool:
         """Whether the end is decided and only has to be written."""

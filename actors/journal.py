@@ -41,7 +41,17 @@ class Journal:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._fenced = False
+        self._accepted = asyncio.Event()
+        self._accepted.set()
         self.first_flush = asyncio.Event()
+
+    def hold(self) -> None:
+        """Write nothing before `accept`: the execution's row is being inserted elsewhere at this moment."""
+        self._accepted.clear()
+
+    def accept(self) -> None:
+        """The execution's row is committed."""
+        self._accepted.set()
 
     def begin(self, at_ms: int) -> None:
         """Write the start with the first flush."""
@@ -109,6 +119,8 @@ class Journal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._task is not None and not self._accepted.is_set():
+            self._task.cancel()
 
     def _flush_now(self) -> None:
         if self._timer is not None:
@@ -119,6 +131,11 @@ class Journal:
             self._task = asyncio.get_running_loop().create_task(self._flush_once(), context=Context())
 
     async def _flush_once(self) -> None:
+        try:
+            await self._accepted.wait()
+        except asyncio.CancelledError:
+            self._fenced, self._task = True, None
+            raise
         part = Flush(
             execution_id=self._claimed.id,
             epoch=self._claimed.epoch,

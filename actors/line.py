@@ -5,16 +5,20 @@ actors on other hosts, and whenever there is no line. What a lost line means is 
 the actor's next renewal takes up what it does not know.
 
 The line is an abstract Unix socket: no file, no port. Both ends ask the kernel who the other is and speak only to processes of their
-own user, since what is sent is pickled. A frame is four bytes of length and a pickle: a list of `Claimed` one way, of `Reply` back.
+own user, since what is sent is pickled. A frame is four bytes of length and a pickle: a list of what is asked, or of `Reply`.
+
+Over the line an execution is begun while its row is still being inserted: its pure nodes run meanwhile, and nothing is written and
+nothing visible starts before the replica has said that the row is committed. If it never says so, the execution is dropped.
 """
 
 import asyncio
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Coroutine, Sequence
 from contextvars import Context
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from actors.execution import Finished
@@ -25,6 +29,21 @@ from workflow.ports import Claimed
 
 HEAD = struct.Struct("!I")
 FRAME_BYTES_MAX = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """An execution whose row is being inserted while this is sent."""
+
+    claimed: Claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Whether the row of an execution that was begun is committed, under this actor."""
+
+    execution_id: UUID
+    accepted: bool
 
 
 class LineLost(Unavailable):
@@ -50,7 +69,7 @@ class _Frames(asyncio.Protocol):
         if not _is_ours(transport.get_extra_info("socket")):
             transport.close()
             return
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -84,27 +103,60 @@ class _Frames(asyncio.Protocol):
             self._transport.close()
 
 
+class Pushed(Protocol):
+    """What an actor does with what comes over its lines."""
+
+    async def run(self, claimed: Claimed) -> Finished | None:
+        """Take up an execution and wait for its end."""
+        ...
+
+    def begin(self, claimed: Claimed) -> Coroutine[Any, Any, Finished | None]:
+        """Begin, at once, an execution whose row is being inserted; what is returned waits for its end."""
+        ...
+
+    def settle(self, execution_id: UUID, *, accepted: bool) -> None:
+        """Its row is committed, or it will never be ours."""
+        ...
+
+
 class _ActorEnd(_Frames):
-    def __init__(self, run: Callable[[Claimed], Awaitable[Finished | None]], tasks: "set[asyncio.Task[None]]") -> None:
+    def __init__(self, pushed: Pushed, tasks: "set[asyncio.Task[None]]") -> None:
         super().__init__()
-        self._run = run
+        self._pushed = pushed
         self._tasks = tasks
+        self._unsettled: set[UUID] = set()
 
-    def taken(self, values: Sequence[Claimed]) -> None:
-        for claimed in values:
-            task = asyncio.get_running_loop().create_task(self._answer(claimed), context=Context())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def taken(self, values: "Sequence[Claimed | Begin | Settle]") -> None:
+        for value in values:
+            match value:
+                case Settle(execution_id, accepted):
+                    self._unsettled.discard(execution_id)
+                    self._pushed.settle(execution_id, accepted=accepted)
+                case Begin(claimed):
+                    self._unsettled.add(claimed.id)
+                    self._spawn(claimed.id, self._pushed.begin(claimed))
+                case _:
+                    self._spawn(value.id, self._pushed.run(value))
 
-    async def _answer(self, claimed: Claimed) -> None:
-        self.send(Reply(execution_id=claimed.id, finished=await self._run(claimed)))
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the signature of a protocol
+        """Nobody will say any more what became of the rows: those that are there are found by a renewal."""
+        for execution_id in self._unsettled:
+            self._pushed.settle(execution_id, accepted=False)
+
+    def _spawn(self, execution_id: UUID, end: Coroutine[Any, Any, Finished | None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(execution_id, end), context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, execution_id: UUID, end: Coroutine[Any, Any, Finished | None]) -> None:
+        self.send(Reply(execution_id=execution_id, finished=await end))
 
 
 class Door:
     """The actor's end: takes pushes and answers each when its execution has ended."""
 
-    def __init__(self, run: Callable[[Claimed], Awaitable[Finished | None]]) -> None:
-        self._run = run
+    def __init__(self, pushed: Pushed) -> None:
+        self._pushed = pushed
         self._servers: dict[UUID, asyncio.Server] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -114,7 +166,7 @@ class Door:
         listener.bind(address_of(lease_id))
         loop = asyncio.get_running_loop()
         self._servers[lease_id] = await loop.create_unix_server(
-            lambda: _ActorEnd(self._run, self._tasks), sock=listener
+            lambda: _ActorEnd(self._pushed, self._tasks), sock=listener
         )
 
     async def close(self) -> None:
@@ -176,6 +228,23 @@ class Line:
             self._end.waiting[claimed.id] = loop.create_future()
             self._end.send(claimed)
         return await self.outcomes([claimed.id for claimed in batch])
+
+    async def begin(self, claimed: Claimed) -> Reply:
+        """Have an execution begun whose row is being inserted, and wait for its end. Raises `LineLost`."""
+        if self._end.lost:
+            raise LineLost("the line to the actor broke")
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._end.waiting[claimed.id] = answer
+        self._end.send(Begin(claimed))
+        try:
+            return await answer
+        finally:
+            self._end.waiting.pop(claimed.id, None)
+
+    def settle(self, execution_id: UUID, *, accepted: bool) -> None:
+        """Say what became of the row of an execution that was begun."""
+        if not self._end.lost:
+            self._end.send(Settle(execution_id, accepted))
 
     async def outcomes(self, waiting: Sequence[UUID]) -> list[Reply]:
         """Wait for the first ends among executions that were pushed. Raises `LineLost`."""

@@ -1,8 +1,8 @@
 """The members of the pool as others see them, and what the supervisor and the API may ask of them. No Ray: ports only."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from actors.execution import Finished
@@ -91,6 +91,14 @@ class PoolPort(Protocol):
 
     async def run(self, member: Member, batch: Sequence[Claimed]) -> Sequence[Reply]:
         """Push executions and wait for the first ends among them. Raises when the actor is gone."""
+        ...
+
+    def begin(self, member: Member, claimed: Claimed) -> Coroutine[Any, Any, Reply] | None:
+        """Have an execution begun whose row is being inserted, and wait for its end; None when there is no line for that."""
+        ...
+
+    def settle(self, member: Member, execution_id: UUID, *, accepted: bool) -> None:
+        """Say what became of the row of an execution that was begun."""
         ...
 
     async def outcomes(self, member: Member, waiting: Sequence[UUID]) -> Sequence[Reply]:

@@ -7,11 +7,12 @@ found by a renewal that read back a row of ours that nobody called us about. All
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -139,7 +140,26 @@ class Owner:
             return None
         return await asyncio.shield(active.task)
 
-    def take(self, claimed: Claimed) -> _Active | None:
+    def begin(self, claimed: Claimed) -> Coroutine[Any, Any, Finished | None]:
+        """Begin, before this returns, an execution whose row is being inserted; what is returned waits for its end.
+
+        What is pure runs; nothing is written and nothing visible starts before `settle` says that the row is committed.
+        """
+        if claimed.id not in self._active:
+            self.take(claimed, held=True)
+        return self.outcome(claimed.id)
+
+    def settle(self, execution_id: UUID, *, accepted: bool) -> None:
+        """The row of an execution that was begun is committed, or it will never be ours."""
+        active = self._active.get(execution_id)
+        if active is None:
+            return
+        if accepted:
+            active.loop.accept()
+        else:
+            self._drop(execution_id)
+
+    def take(self, claimed: Claimed, *, held: bool = False) -> _Active | None:
         """Begin to drive an execution, unless it is under way or has ended here under this epoch."""
         present = self._active.get(claimed.id)
         if present is not None and present.claimed.epoch >= claimed.epoch:
@@ -152,6 +172,8 @@ class Owner:
         loop = ExecutionLoop(claimed, plan, self._around)
         active = _Active(claimed, monotonic(), plan, broken, loop)
         loop.shared = bool(self._active)
+        if held:
+            loop.hold()
         for other in self._active.values():
             other.loop.shared = True
         self._active[claimed.id] = active
@@ -203,6 +225,8 @@ class Owner:
             if active.taken_at < report.asked_at and execution_id not in owned and not active.loop.ending:
                 self._drop(execution_id)
         for execution_id, (epoch, age_ms) in owned.items():
+            if execution_id in self._active:
+                self._active[execution_id].loop.accept()  # its row is there, whoever failed to say so
             known = execution_id in self._active or (execution_id, epoch) in self._finished
             if not known and age_ms > 1_000:
                 self._spawn(self._take_up(report.lease_id, execution_id))

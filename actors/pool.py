@@ -6,8 +6,10 @@ the same statement, and an actor with too much gives an execution back to the qu
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from contextvars import Context
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -17,6 +19,8 @@ from actors.placement import Load, choose
 from workflow.ports import Claimed
 
 REFRESH_S = 1.0
+BEGUN_EARLY_MAX = 4
+"""With more of this replica's executions on an actor, beginning early saves no time and costs a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,38 @@ class ActorPool:
         if len(outbox) == 1:
             asyncio.get_running_loop().call_soon(self._send, member)
         return answer
+
+    def begin(self, member: Member, claimed: Claimed) -> "asyncio.Future[Reply | None] | None":
+        """Have an execution begun whose row is being inserted; None when that is not possible and it has to be pushed later."""
+        if self._mine[member.lease_id] > BEGUN_EARLY_MAX:
+            return None
+        end = self._port.begin(member, claimed)
+        if end is None:
+            return None
+        answer: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        task = asyncio.get_running_loop().create_task(self._await_end(member, end, answer), context=Context())
+        self._exchanges.add(task)
+        task.add_done_callback(self._exchanges.discard)
+        return answer
+
+    def settle(self, member: Member, execution_id: UUID, *, accepted: bool) -> None:
+        """Say what became of the row of an execution that was begun."""
+        self._port.settle(member, execution_id, accepted=accepted)
+
+    def count_again(self, member: Member) -> None:
+        """Count one more execution on an actor that was chosen before."""
+        self._mine[member.lease_id] += 1
+
+    async def _await_end(
+        self, member: Member, end: Coroutine[Any, Any, Reply], answer: "asyncio.Future[Reply | None]"
+    ) -> None:
+        reply = None
+        try:
+            reply = await end
+        except Exception as error:  # noqa: BLE001 - the row is committed, or it is not: whoever owns it next goes on
+            self._log.warning("push.lost", executions=1, actor=member.name, error=type(error).__name__)
+        finally:
+            self._answer(member, answer, reply)
 
     def deliver(self, actor_name: str, execution_id: UUID) -> None:
         """Tell an actor that a signal waits."""

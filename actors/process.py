@@ -105,7 +105,7 @@ class ExecutionProcess:
             limits=limits,
         )
         self._owner = owner = Owner(self._owner_config(), executions, load_catalog(), around, self._the_lease)
-        self._door = Door(owner.run)
+        self._door = Door(owner)
         await self._begin_lease(owner)
 
         async def queue_changed(_payload: str) -> None:

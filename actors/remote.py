@@ -293,6 +293,17 @@ class RayPool:
         replies: list[Reply] = unpack(await method.remote(pack(list(batch))))
         return replies
 
+    def begin(self, member: Member, claimed: Claimed) -> Coroutine[Any, Any, Reply] | None:
+        """Have an execution begun whose row is being inserted; None when there is no line to the actor (yet)."""
+        line = self._lines.get(member.lease_id)
+        return None if line is None or line.lost else line.begin(claimed)
+
+    def settle(self, member: Member, execution_id: UUID, *, accepted: bool) -> None:
+        """Say what became of the row of an execution that was begun."""
+        line = self._lines.get(member.lease_id)
+        if line is not None:
+            line.settle(execution_id, accepted=accepted)
+
     async def outcomes(self, member: Member, waiting: Sequence[UUID]) -> Sequence[Reply]:
         """Wait for the first ends among executions that were pushed."""
         line = self._lines.get(member.lease_id)

@@ -1,5 +1,8 @@
 """Accepting executions: choose an actor, make the row durable (together with others that come at once), call the actor.
 
+Where there is a direct line, the actor begins while the row is being inserted; nothing of it is written, visible or answered before
+the row is committed.
+
 Everything happens in a task of its own in an empty context: whatever the client does, an accepted execution goes its way, and a
 call that is lost between commit and actor is made good by the actor's next renewal.
 """
@@ -22,6 +25,9 @@ class Request:
 
     new: NewExecution
     workflow_name: str
+    version: int | None
+    """The version that is expected to be pinned; None where the definition comes with the request."""
+    definition: bytes
     waits: bool
     """Whether the caller waits for the end."""
     definition_of: Callable[[int | None], Awaitable[bytes]]
@@ -58,29 +64,54 @@ class Acceptor:
     async def _accept(self, request: Request) -> Submitted:
         new = request.new
         member = self._pool.reserve() if new.isolation is Isolation.POOLED else None
-        pushed = False
-        try:
-            if member is not None:
-                new = replace(new, owner=member.lease_id)
+        if member is None:
             accepted = await self._submit(new)
             check_outcome(accepted, new)
-            if accepted.outcome is Outcome.REPLAYED:
-                return Submitted(accepted=accepted)
-            if accepted.status is ExecutionStatus.RUNNING and member is not None:
-                try:
-                    claimed = await _claimed(request, accepted)
-                except StoreUnavailable:  # it is accepted: the actor's next renewal reads the row back
-                    return Submitted(accepted=accepted, member=member)
-                pushed = True
-                return Submitted(accepted=accepted, member=member, reply=self._pool.push(member, claimed))
+            self._tell_of(accepted, new.isolation)
+            return Submitted(accepted=accepted)
+        new = replace(new, owner=member.lease_id)
+        begun = None
+        if new.idempotency is None:  # with a key, the row may turn out to be another execution's
+            begun = self._pool.begin(member, _claimed(request, request.version, request.definition))
+        answered: Accepted | None = None
+        try:
+            accepted = answered = await self._submit(new)
+            check_outcome(accepted, new)
         finally:
-            if member is not None and not pushed:
+            mine = answered is not None and (answered.outcome, answered.status) == (
+                Outcome.CREATED,
+                ExecutionStatus.RUNNING,
+            )
+            as_begun = mine and answered is not None and answered.workflow_version == request.version
+            if begun is not None:
+                self._pool.settle(member, new.id, accepted=as_begun)
+            elif not mine:
                 self._pool.release(member.lease_id)
-        if new.isolation is Isolation.DEDICATED:
+        if not mine:
+            self._tell_of(accepted, new.isolation)
+            return Submitted(accepted=accepted)
+        if begun is not None and as_begun:
+            return Submitted(accepted=accepted, member=member, reply=begun)
+        if begun is not None:  # another version had become current: what was begun is dropped, and gives its place back
+            self._pool.count_again(member)
+        return await self._push(request, accepted, member)
+
+    async def _push(self, request: Request, accepted: Accepted, member: Member) -> Submitted:
+        try:
+            definition = await request.definition_of(accepted.workflow_version)
+        except StoreUnavailable:  # it is accepted: the actor's next renewal reads the row back
+            self._pool.release(member.lease_id)
+            return Submitted(accepted=accepted, member=member)
+        claimed = _claimed(request, accepted.workflow_version, definition)
+        return Submitted(accepted=accepted, member=member, reply=self._pool.push(member, claimed))
+
+    def _tell_of(self, accepted: Accepted, isolation: Isolation) -> None:
+        if accepted.outcome is Outcome.REPLAYED:
+            return
+        if isolation is Isolation.DEDICATED:
             self._pool.wake_dedicated()
         else:
             self.queue_changed()
-        return Submitted(accepted=accepted)
 
 
 def check_outcome(accepted: Accepted, new: NewExecution) -> None:
@@ -92,15 +123,15 @@ def check_outcome(accepted: Accepted, new: NewExecution) -> None:
         raise Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})
 
 
-async def _claimed(request: Request, accepted: Accepted) -> Claimed:
+def _claimed(request: Request, version: int | None, definition: bytes) -> Claimed:
     new = request.new
     return Claimed(
-        id=accepted.id,
+        id=new.id,
         workspace_id=new.workspace_id,
         workflow_id=new.workflow_id,
-        workflow_version=accepted.workflow_version,
+        workflow_version=version,
         workflow_name=request.workflow_name,
-        definition=await request.definition_of(accepted.workflow_version),
+        definition=definition,
         input=new.input,
         epoch=1,
         last_seq=0,

@@ -88,7 +88,16 @@ async def execute_workflow(workflow_id: UUID, request: Request, caller: Editor, 
         return (await services.versions.version(caller.workspace_id, workflow_id, version)).definition
 
     return await _accept(
-        services, Accepting(new=new, workflow_name=current.name, waits=wait_s > 0, definition_of=definition_of), wait_s
+        services,
+        Accepting(
+            new=new,
+            workflow_name=current.name,
+            version=current.version,
+            definition=current.definition,
+            waits=wait_s > 0,
+            definition_of=definition_of,
+        ),
+        wait_s,
     )
 
 
@@ -128,7 +137,16 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
         return definition
 
     return await _accept(
-        services, Accepting(new=new, workflow_name=document.name, waits=wait_s > 0, definition_of=definition_of), wait_s
+        services,
+        Accepting(
+            new=new,
+            workflow_name=document.name,
+            version=None,
+            definition=definition,
+            waits=wait_s > 0,
+            definition_of=definition_of,
+        ),
+        wait_s,
     )
 
 

@@ -1,7 +1,7 @@
 """The whole API without Ray: the real application and a real execution process in one event loop, over real PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ import pytest
 
 from actors.config import PoolConfig
 from actors.dispatch import Outcome, TaskCall
+from actors.line import Line
 from actors.members import Member, Reply
 from actors.process import ExecutionProcess, TaskHost
 from serve_app.app import create_app
@@ -41,6 +42,8 @@ class OneProcessPool:
         self.process = process
         self.deaf = False
         self.absent = False
+        self.line: Line | None = None
+        self.settled: list[bool] = []
 
     async def members(self) -> list[Member]:
         return [] if self.absent else [self.process.member]
@@ -52,6 +55,14 @@ class OneProcessPool:
 
     async def outcomes(self, member: Member, waiting: Sequence[UUID]) -> Sequence[Reply]:
         return await self.process.outcomes(waiting)
+
+    def begin(self, member: Member, claimed: Claimed) -> Coroutine[Any, Any, Reply] | None:
+        return None if self.line is None or self.deaf else self.line.begin(claimed)
+
+    def settle(self, member: Member, execution_id: UUID, *, accepted: bool) -> None:
+        if self.line is not None:
+            self.settled.append(accepted)
+            self.line.settle(execution_id, accepted=accepted)
 
     def deliver(self, actor_name: str, execution_id: UUID) -> None:
         asyncio.get_running_loop().create_task(self.process.deliver(execution_id))
@@ -99,6 +110,7 @@ async def api(dsn: str) -> AsyncIterator[Api]:
     process = ExecutionProcess(config, ThreadTasks(), actor_id="actor", name="actor", host="here", pid=1)
     await process.start()
     pool = OneProcessPool(process)
+    pool.line = await Line.to(process.member.lease_id)
     limits = ApiLimits(body_bytes_max=1_000_000, input_bytes_max=100_000)
     api_config = ApiConfig(dsn=dsn, cluster_id="test", namespace="test", limits=limits)
     app = create_app(lambda: open_services(api_config, pool))

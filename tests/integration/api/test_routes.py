@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 import orjson
+import psycopg
 
 from tests.integration.api.conftest import Api, rows_in
 
@@ -157,6 +158,45 @@ async def test_a_lost_call_is_answered_from_the_stream(api: Api):
 
     assert response.status_code == 200
     assert response.json()["output"] == {"a": [{"n": 1, "x": 1}]}
+
+
+async def test_what_was_begun_before_a_newer_version_was_found_is_dropped_and_the_newer_one_runs(api: Api, dsn: str):
+    workflow = await made_workflow(api)
+    await api.call("POST", f"workflows/{workflow}/execute?wait=10", json={})
+    with psycopg.connect(dsn) as connection:  # as another replica would
+        connection.execute(
+            "INSERT INTO workflow_versions (id, workflow_id, version, name, nodes, connections, settings, input_schema) "
+            "SELECT gen_random_uuid(), workflow_id, 2, name, %s, connections, settings, input_schema FROM workflow_versions",
+            ('[{"id": "other", "type": "data.set", "config": {"values": {"v": 2}}}]',),
+        )
+        connection.execute("UPDATE workflows SET version = 2")
+
+    ran = (await api.call("POST", f"workflows/{workflow}/execute?wait=10", json={})).json()
+
+    assert (ran["workflow_version"], ran["output"]) == (2, {"other": [{"v": 2}]})
+    assert api.pool.settled == [True, False]
+
+
+async def test_what_was_begun_for_a_workflow_that_is_not_there_leaves_nothing(api: Api, dsn: str):
+    workflow = await made_workflow(api)
+    await api.call("POST", f"workflows/{workflow}/execute?wait=10", json={})
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE workflows SET status = 'archived'")
+
+    response = await api.call("POST", f"workflows/{workflow}/execute?wait=10", json={})
+
+    assert response.status_code == 404
+    assert api.pool.settled == [True, False]
+    assert rows_in(dsn, "executions") == 1
+    async with asyncio.timeout(5):
+        while api.pool.process.member.active:
+            await asyncio.sleep(0.01)
+
+
+async def test_without_a_line_executions_are_pushed_by_call(api: Api):
+    api.pool.line = None
+
+    assert (await api.run(SET, given={"n": 1})).json()["output"] == {"a": [{"n": 1, "x": 1}]}
 
 
 async def test_events_are_numbered_resume_and_end(api: Api):

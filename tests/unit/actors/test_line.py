@@ -31,7 +31,8 @@ class Actor:
 
     def __init__(self) -> None:
         self.lease_id = new_id()
-        self.door = Door(self.run)
+        self.door = Door(self)
+        self.settled: dict[UUID, bool] = {}
         self.taken: list[UUID] = []
         self.ends: dict[UUID, asyncio.Event] = {}
 
@@ -42,6 +43,12 @@ class Actor:
         return Finished(
             id=pushed.id, epoch=1, ending=ending, started_ms=0, nodes_total=1, nodes_completed=1, last_seq=1
         )
+
+    def begin(self, pushed: Claimed):
+        return self.run(pushed)
+
+    def settle(self, execution_id: UUID, *, accepted: bool) -> None:
+        self.settled[execution_id] = accepted
 
     def end(self, execution_id: UUID) -> None:
         self.ends.setdefault(execution_id, asyncio.Event()).set()
@@ -128,3 +135,39 @@ async def test_a_new_lease_has_a_door_of_its_own_and_the_old_line_still_answers(
     other = push()
     actor.end(other.id)
     assert (await line.push([other]))[0].execution_id == other.id
+
+
+async def until(truth) -> None:
+    async with asyncio.timeout(5):
+        while not truth():
+            await asyncio.sleep(0)
+
+
+async def test_what_is_begun_is_settled_and_answered(actor: Actor):
+    line = await Line.to(actor.lease_id)
+    pushed = push()
+    end = asyncio.create_task(line.begin(pushed))
+    await until(lambda: actor.taken == [pushed.id])
+
+    line.settle(pushed.id, accepted=True)
+    await until(lambda: actor.settled == {pushed.id: True})
+    actor.end(pushed.id)
+
+    assert (await end).execution_id == pushed.id
+
+
+async def test_what_was_begun_and_never_settled_is_given_up_when_the_line_breaks(actor: Actor):
+    line = await Line.to(actor.lease_id)
+    settled, unsettled = push(), push()
+    ends = [asyncio.create_task(line.begin(p)) for p in (settled, unsettled)]
+    await until(lambda: len(actor.taken) == 2)
+    line.settle(settled.id, accepted=True)
+    await until(lambda: bool(actor.settled))
+
+    line._end._transport.abort()
+
+    await until(lambda: unsettled.id in actor.settled)
+    assert actor.settled == {settled.id: True, unsettled.id: False}
+    for end in ends:
+        with pytest.raises(LineLost):
+            await end

@@ -42,6 +42,48 @@ async def test_a_call_that_comes_after_the_execution_was_taken_up_does_not_run_i
     assert len(plant.world.journal) == 1
 
 
+async def test_what_is_begun_early_runs_but_writes_and_shows_nothing_before_its_row_is_committed(plant: Plant):
+    process = plant.process()
+    accepted, definition = await plant.accept("a -> b -> fx", owner=process.id, b="draw.gate")
+    end = asyncio.ensure_future(process.owner.begin(claimed(accepted, definition)))
+    await plant.world.until(lambda: "b" in plant.world.running)
+    plant.world.gate("b").set()
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+    assert process.flushes == []
+    assert plant.world.journal == []
+    process.owner.settle(accepted.id, accepted=True)
+    assert (await end).ending.status is ExecutionStatus.COMPLETED
+    assert len(plant.world.journal) == 1
+
+
+async def test_what_was_begun_in_vain_is_dropped_without_a_trace(plant: Plant):
+    process = plant.process()
+    accepted, definition = await plant.accept("a -> fx", owner=process.id)
+    plant.store.executions.clear()
+    end = asyncio.ensure_future(process.owner.begin(claimed(accepted, definition)))
+    await asyncio.sleep(0)
+
+    process.owner.settle(accepted.id, accepted=False)
+
+    assert await end is None
+    assert process.owner.active == 0
+    assert process.flushes == []
+    assert plant.world.journal == []
+
+
+async def test_a_renewal_that_finds_the_row_releases_what_was_begun(plant: Plant):
+    process = plant.process()
+    accepted, definition = await plant.accept("a -> fx", owner=process.id)
+    end = asyncio.ensure_future(process.owner.begin(claimed(accepted, definition)))
+    await asyncio.sleep(0)
+
+    process.renew()
+
+    assert (await end).ending.status is ExecutionStatus.COMPLETED
+
+
 async def test_two_calls_for_one_execution_run_it_once(plant: Plant):
     process = plant.process()
     accepted, definition = await plant.accept("a -> fx", owner=process.id)

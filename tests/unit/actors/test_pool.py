@@ -54,6 +54,12 @@ class Port:
             await self.ends.wait()
         return [Reply(execution_id=i, finished=None) for i in self.ended if i in waiting]
 
+    def begin(self, member: Member, claimed: Claimed) -> None:
+        return None
+
+    def settle(self, member: Member, execution_id: UUID, *, accepted: bool) -> None:
+        return
+
     def end(self, execution_id: UUID) -> None:
         self.ended.append(execution_id)
         self.ends.set()
