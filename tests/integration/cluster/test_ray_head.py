@@ -21,7 +21,7 @@ from cluster.client import is_ready
 from cluster.home import open_home
 from cluster.instance import Instance, make_parts, settle_ports
 from cluster.parts import Condition, Launch, start_process, tail
-from cluster.ports import REPLICA_PORTS, is_free
+from cluster.ports import REPLICA_PORTS
 from cluster.processes import Identity, belonging
 from cluster.ray_start import head_address
 from configs.settings import RAY_WORKER_PORTS, load
@@ -162,7 +162,9 @@ def test_a_head_comes_up_serves_dies_and_leaves_nothing(scene, record_property):
     scene.head.end()
     driver.wait(timeout=10)
     assert scene.processes() == []
-    assert all(is_free(port) for port in scene.ports.as_json().values())
+    # Connections of this test to servers that were killed may linger for a minute; what counts is who listens.
+    listening = {c.laddr.port for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    assert listening.isdisjoint(scene.ports.as_json().values())
     for stage, taken_s in scene.seconds.items():
         record_property(stage, round(taken_s, 1))
 

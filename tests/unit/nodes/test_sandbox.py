@@ -98,7 +98,7 @@ async def test_a_worker_has_no_environment_and_no_descriptors_of_ours(language, 
     try:
         async with LocalSandbox(size=1) as sandbox:
             await evaluate(sandbox, language, "return 1")
-            [worker] = psutil.Process().children()
+            [worker] = map(psutil.Process, worker_pids())
             assert worker.environ() == {}
             held = {int(name) for name in os.listdir(f"/proc/{worker.pid}/fd")}
             ours = os.stat(read_end).st_ino
