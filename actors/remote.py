@@ -19,6 +19,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.collector import calm_collector
 from actors.config import PoolConfig
 from actors.dispatch import Outcome, TaskCall, WorkerLost
 from actors.line import Line, LineLost
@@ -105,6 +106,7 @@ class ExecutionActor:
         """Begin the lease and the work on the default loop."""
         self._loop = asyncio.get_running_loop()
         await self._process.start()
+        calm_collector()
         return pack(self._process.member)
 
     async def run(self, call: bytes) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any, cast
 from fastapi import FastAPI
 from ray import serve
 
+from actors.collector import calm_collector
 from actors.logging import configure_logging
 from actors.packages import require_own_packages
 from actors.remote import RayPool
@@ -36,7 +37,9 @@ def build(arguments: dict[str, Any]) -> serve.Application:
         def services() -> AbstractAsyncContextManager[Services]:
             return open_services(config, RayPool(config.namespace))
 
-        return create_app(services)
+        app = create_app(services)
+        calm_collector()
+        return app
 
     deployed: Any = serve.deployment(
         name="api",
