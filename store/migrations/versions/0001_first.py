@@ -252,4 +252,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Refuse: going back would mean dropping everything."""
-    raise NotImplementedError("the first revision has nothing to go back to")
+    raise RuntimeError("before the first revision there is nothing to go back to")
