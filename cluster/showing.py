@@ -84,6 +84,14 @@ def nodes_table(nodes: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
+def _readable(output: Any) -> str:
+    """Return an output for people: a single text of several lines, such as a report, as it is; else indented JSON."""
+    values = list(output.values()) if isinstance(output, dict) else []
+    if len(values) == 1 and isinstance(values[0], str) and "\n" in values[0]:
+        return values[0]
+    return json.dumps(output, indent=2, ensure_ascii=False)
+
+
 def show_execution(console: Console, execution: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]]) -> None:
     """Print an execution that is over, or still goes on."""
     console.print(nodes_table(nodes))
@@ -95,7 +103,7 @@ def show_execution(console: Console, execution: Mapping[str, Any], nodes: Iterab
         where = f" (node {error['node_id']})" if error.get("node_id") else ""
         console.print(Text(f"{error.get('code', '')}: {error.get('message', '')}{where}", style="red"))
     if execution.get("output") is not None:
-        text = json.dumps(execution["output"], indent=2, ensure_ascii=False)
+        text = _readable(execution["output"])
         left = len(text) - OUTPUT_CHARS_MAX
         console.print(
             Text(text[:OUTPUT_CHARS_MAX] + (f"\n… {left} more characters; --json prints all" if left > 0 else ""))

@@ -136,7 +136,9 @@ def test_rays_folder_is_short_enough_for_every_socket(tmp_path):
 
 
 def test_a_short_home_keeps_rays_folder_inside(monkeypatch):
-    assert home_module._ray_dir(home_module.Path("/home/me/.rayloom"), home_module.Path("/tmp")).parent.name == ".rayloom"
+    assert (
+        home_module._ray_dir(home_module.Path("/home/me/.rayloom"), home_module.Path("/tmp")).parent.name == ".rayloom"
+    )
     longest = "/h/" + "f" * 56 + "/a.4194304.tmp"
     assert home_module.RAY_DIR_BYTES_MAX + len(longest) == 107
 
