@@ -1,10 +1,9 @@
 """Where time and chance come from in a real process; everything below is given them."""
 
-import os
 import time
 from uuid import UUID
 
-from workflow.ids import uuid7
+from store.fresh import fresh_id
 
 
 def now_ms() -> int:
@@ -14,4 +13,4 @@ def now_ms() -> int:
 
 def new_id() -> UUID:
     """Return a fresh UUIDv7."""
-    return uuid7(now_ms(), os.urandom(10))
+    return fresh_id()

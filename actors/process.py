@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from actors.config import EngineLimits, PoolConfig
+from actors.config import PoolConfig
 from actors.dispatch import Dispatcher, Outcome, TaskCall, TaskRunner
 from actors.execution import Finished, Surroundings
 from actors.ids import new_id, now_ms
@@ -295,7 +295,6 @@ class TaskHost:
         self._loop = asyncio.new_event_loop()
         self._sandbox = LocalSandbox(size=1)
         self._catalog = load_catalog()
-        self._limits = EngineLimits()
 
     def run(self, call: TaskCall) -> Outcome | NodeError:
         """Do the work; a failure of the node is returned, so that it crosses as a value."""

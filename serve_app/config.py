@@ -12,7 +12,6 @@ class ApiLimits:
     input_bytes_max: int = 4 * 1024 * 1024
     nodes_max: int = 5_000
     wait_s_max: int = 300
-    page_size_max: int = 500
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
