@@ -6,9 +6,10 @@ from typing import Protocol
 from uuid import UUID
 
 from actors.config import EngineLimits
+from workflow.config import Frame
 from workflow.errors import Bug, NodeError, RayloomError, Unavailable
 from workflow.plan import PlanNode
-from workflow.spec import Effect, Items, JsonObject, NodeContext, Outputs, Placement, Sandbox
+from workflow.spec import Config, Effect, Items, NodeContext, Outputs, Placement, Sandbox
 
 LOST_WORK = frozenset({"sandbox_crashed", "sandbox_closed"})
 LOSS_PAUSE_S = 0.25
@@ -26,7 +27,7 @@ class TaskCall:
     run_index: int
     attempt: int
     timeout_ms: int
-    config: JsonObject
+    config: Config
     items: Items
     cpu: float
     memory_bytes: int
@@ -99,10 +100,17 @@ class Dispatcher:
 
     async def _run_once(self, node: PlanNode, context: NodeContext, items: Items, where: Placement) -> Outcome:
         try:
+            frame = Frame(
+                items=items,
+                execution_id=context.execution_id,
+                workflow_id=context.workflow_id,
+                workflow_name=context.workflow_name,
+            )
+            config = await node.template.resolve(frame)
             if where is Placement.TASK:
-                return await self._run_task(node, context, items)
+                return await self._run_task(node, context, config, items)
             async with asyncio.timeout(context.timeout_ms / 1000):
-                outputs = await node.type.run(context, node.config, items)
+                outputs = await node.type.run(context, config, items)
             logs = "\n".join(context.logs)
             return Outcome(outputs=outputs, logs=logs, placement=where, pid=self._pid, host=self._host)
         except TimeoutError as error:
@@ -114,7 +122,7 @@ class Dispatcher:
         except Exception as error:  # a node type is other people's code: whatever it raises is the node's failure
             raise NodeError(f"{type(error).__name__}: {error}", "node_crashed") from error
 
-    async def _run_task(self, node: PlanNode, context: NodeContext, items: Items) -> Outcome:
+    async def _run_task(self, node: PlanNode, context: NodeContext, config: Config, items: Items) -> Outcome:
         call = TaskCall(
             execution_id=context.execution_id,
             workflow_id=context.workflow_id,
@@ -124,7 +132,7 @@ class Dispatcher:
             run_index=context.run_index,
             attempt=context.attempt,
             timeout_ms=context.timeout_ms,
-            config=node.config,
+            config=config,
             items=items,
             cpu=node.resources.cpu or 1,
             memory_bytes=node.resources.memory,

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, ValidationError
 
+from workflow import config as configs
 from workflow.document import Document
 from workflow.errors import InvalidDefinition
 from workflow.findings import Finding, Severity
@@ -84,14 +85,17 @@ class Compiler:
             yield from self._config(node.id, node.config, node_type)
 
     def _config(self, node_id: str, config: dict[str, object], node_type: NodeType) -> Iterator[Finding]:
+        spec = node_type.spec
         found = False
-        for error in self._validators[node_type.spec.type].iter_errors(config):
+        for error in self._validators[spec.type].iter_errors(config):
+            if _filled_in_later(error, spec.literal):
+                continue
             found = True
             code = "missing_config" if error.validator == "required" else "invalid_config"
             place = ".".join(["config", *(str(part) for part in error.absolute_path)])
             yield _error(code, error.message[:300], node_id, place)
         if not found:
-            for problem in node_type.check(config):
+            for problem in (*node_type.check(config), *configs.problems(config, spec)):
                 place = "config" if not problem.field else f"config.{problem.field}"
                 yield _error(problem.code, problem.message, node_id, place)
 
@@ -154,6 +158,14 @@ class Compiler:
             if node.index not in reached:
                 code = "unreachable_node" if node.inputs else "orphan_node"
                 yield _warning(code, f"no trigger leads to {node.id!r}; it is always skipped", node.id)
+
+
+def _filled_in_later(error: ValidationError, literal: frozenset[str]) -> bool:
+    """Whether the schema refuses a placeholder as such: what it stands for is checked when it is known."""
+    if isinstance(error.instance, str) and "{{" in error.instance:
+        path = error.absolute_path
+        return not path or path[0] not in literal
+    return bool(error.context) and any(_filled_in_later(each, literal) for each in error.context or ())
 
 
 def _error(code: str, message: str, node_id: str = "", field: str = "") -> Finding:

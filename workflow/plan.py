@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflow.config import ConfigTemplate
 from workflow.document import Document, Resources
 from workflow.ports import Isolation
 from workflow.spec import Catalog, Effect, NodeType
@@ -31,6 +32,7 @@ class PlanNode:
     name: str
     type: NodeType
     config: dict[str, Any]
+    template: ConfigTemplate = field(repr=False, compare=False)
     timeout_ms: int
     resources: Resources
     inputs: tuple[Edge, ...]
@@ -80,6 +82,7 @@ def make_plan(document: Document, catalog: Catalog) -> Plan:
                 name=node.name or node_type.spec.title,
                 type=node_type,
                 config=node.config,
+                template=ConfigTemplate(node.config, node_type.spec),
                 timeout_ms=node.timeout_ms or node_type.spec.timeout_ms,
                 resources=node.resources,
                 inputs=tuple(incoming[index]),

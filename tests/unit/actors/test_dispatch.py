@@ -10,6 +10,7 @@ from actors.dispatch import Dispatcher, Outcome, TaskCall, WorkerLost
 from actors.ids import new_id
 from tests.graphs import graph
 from tests.unit.actors.plant import NoSandbox
+from workflow.config import ConfigTemplate
 from workflow.document import Resources
 from workflow.errors import NodeError
 from workflow.plan import PlanNode
@@ -45,6 +46,7 @@ def node(run=None, effect: Effect = Effect.PURE, timeout_ms: int = 1_000, **reso
         name="a",
         type=NodeType(spec, run or pass_through),
         config={},
+        template=ConfigTemplate({}, spec),
         timeout_ms=timeout_ms,
         resources=Resources(**resources),
         inputs=plain.inputs,
