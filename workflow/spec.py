@@ -44,8 +44,6 @@ Outputs: TypeAlias = dict[str, Items]
 MAIN = "main"
 ERROR = "error"
 """The output of failed items, on every node with `on_error: error_output`."""
-LOOP, DONE = "loop", "done"
-"""The outputs of a node that loops: `loop` begins a round of its body, `done` ends the loop."""
 
 
 class Effect(StrEnum):
@@ -109,8 +107,11 @@ class NodeSpec:
     each_item: bool = False
     """Whether placeholders are filled in for every item."""
     literal: frozenset[str] = frozenset()
-    loops: bool = False
-    """Whether it runs once for every round of the nodes behind its handle `loop`, until it gives items on `done`."""
+    body: str = ""
+    """The output behind which the node's body begins. The node runs again when a round of its body has settled, and begins
+    the next round by giving items on this output; when it gives none there, its other outputs go on."""
+    catches: bool = False
+    """Whether a failure in its body ends that round instead of the execution; the node then runs with `round.caught`."""
     aliases: tuple[str, ...] = ()
     """Other names that documents may use for this type."""
     examples: tuple[Example, ...] = ()
@@ -206,22 +207,33 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoopRound:
-    """Where a node that loops stands. The lists are shared: do not change them.
+class Caught:
+    """A failure in the body of a node that catches."""
 
-    For `paired_item`, the items that entered the loop count from 0, and what its body returned goes on from there.
+    node_id: str
+    run_index: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """Where a node with a body stands. The lists are shared: do not change them.
+
+    For `paired_item`, the items that entered the node count from 0, and what its body returned goes on from there.
     """
 
-    round: int
-    """From 0; in round 0 nothing has been returned."""
+    number: int
+    """How many rounds of the body have settled since the node was entered; with 0, nothing has been returned."""
     entered: Items
-    """What came into the loop from outside."""
+    """What came to the node from outside of its body."""
     returned: Items
     """What the body returned in the round before."""
     collected: Items
     """All that the body has returned, in the order of the rounds."""
     returns: bool
     """Whether any connection leads back to the node."""
+    caught: Caught | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -242,10 +254,12 @@ class NodeContext:
     """The workflow's time zone, an IANA name."""
     branches: Sequence[Branch] = ()
     """The connections to the node, in the order of the document; a node that starts an execution has none."""
-    loop: LoopRound | None = None
-    """Set for a node that loops."""
+    round: Round | None = None
+    """Set for a node with a body."""
     keep_going: bool = False
     """Whether items may fail one by one (`on_error` is not `stop`)."""
+    error_handle: str = ""
+    """The output that failed items go to; empty where `on_error` is `stop`."""
     logs: list[str] = field(default_factory=list)
     """What the node printed, in order; kept beside its result."""
     failed: dict[int, NodeError] = field(default_factory=dict)
