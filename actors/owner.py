@@ -26,6 +26,7 @@ from workflow.document import Document, parse_document
 from workflow.errors import Fenced, RayloomError, StoreUnavailable
 from workflow.plan import Plan, make_plan
 from workflow.ports import Claimed, Executions, Isolation, Signal
+from workflow.regions import ReturnsFromOutside, TwoEntries
 from workflow.spec import Catalog
 from workflow.states import ExecutionStatus
 
@@ -308,7 +309,7 @@ class Owner:
     def _plan_of(self, claimed: Claimed) -> tuple[Plan, str]:
         try:
             return self._plan(claimed.definition), ""
-        except (RayloomError, KeyError) as error:
+        except (RayloomError, KeyError, TwoEntries, ReturnsFromOutside) as error:
             return _broken_plan(), f"the stored definition cannot be run: {error}"
 
     def _remember(self, execution_id: UUID, epoch: int) -> None:
