@@ -15,6 +15,7 @@ from actors.pool import ActorPool
 from nodes.catalog import load_catalog
 from serve_app.accepting import Acceptor
 from serve_app.auth import KeyCache
+from serve_app.compiling import DocumentReader
 from serve_app.config import ApiConfig
 from serve_app.following import Follower
 from serve_app.metrics import Metrics
@@ -23,6 +24,7 @@ from store.engine import StoreConfig, make_engine, make_pool
 from store.executions import PostgresExecutions
 from store.listing import Listing
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
+from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
 from store.writer import GroupWriter
 from workflow.compile import Compiler
@@ -126,10 +128,11 @@ class Services:
     config: ApiConfig
     keys: KeyCache
     catalog: Catalog
-    compiler: Compiler
+    documents: DocumentReader
     executions: PostgresExecutions
     listing: Listing
     workflows: Workflows
+    workflow_lists: WorkflowLists
     versions: Versions
     acceptor: Acceptor
     follower: Follower
@@ -159,24 +162,27 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     await pool.refresh()
     refreshing = asyncio.create_task(pool.refresh_for_ever())
     catalog = load_catalog()
+    documents = DocumentReader(Compiler(catalog, nodes_max=config.limits.nodes_max))
     workflows = Workflows(engine)
     try:
         yield Services(
             config=config,
             keys=KeyCache(ApiKeys(engine).authenticate),
             catalog=catalog,
-            compiler=Compiler(catalog, nodes_max=config.limits.nodes_max),
+            documents=documents,
             executions=executions,
             listing=Listing(engine),
             workflows=workflows,
+            workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows),
-            acceptor=Acceptor(writer.submit, pool, lambda: notifier.notify(QUEUE_CHANNEL)),
+            acceptor=Acceptor(writer.submit, pool, lambda: notifier.notify(QUEUE_CHANNEL), workflows.status),
             follower=follower,
             pool=pool,
             metrics=Metrics(),
         )
     finally:
         refreshing.cancel()
+        documents.close()
         await listener.close()
         await writer.close()
         await notifier.close()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 from uuid import UUID
 
 import orjson
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.responses import Response
 
 from serve_app.services import Services
@@ -21,6 +21,8 @@ async def _services(request: Request) -> Services:  # async: FastAPI sends plain
 
 
 Asked = Annotated[Services, Depends(_services)]
+WorkflowId = Annotated[UUID, Path(description="the workflow's id")]
+ExecutionId = Annotated[UUID, Path(description="the execution's id")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="how many at most")]
 
@@ -38,6 +40,12 @@ def before(cursor: str | None) -> UUID | None:
         return UUID(cursor)
     except ValueError:
         raise Unprocessable("`cursor` is the `next_cursor` of a page", "cursor_invalid") from None
+
+
+def plain_texts(*texts: str) -> None:
+    """Raise `Unprocessable` for a text that no row can hold."""
+    if any("\0" in text for text in texts):
+        raise Unprocessable("a parameter contains the NUL character", "nul_not_allowed")
 
 
 def wait_seconds(request: Request, wait_s_max: int) -> float:

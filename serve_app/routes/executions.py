@@ -16,10 +16,8 @@ from serve_app.accepting import Request as Accepting
 from serve_app.accepting import Submitted
 from serve_app.auth import Editor, Viewer
 from serve_app.bodies import check_input, input_json, parse_object, read_body
-from serve_app.compiling import compile_document
 from serve_app.routes.asking import Asked, Cursor, Limit, answer, before, idempotency_key, wait_seconds
 from serve_app.services import Services
-from workflow.document import parse_document
 from workflow.errors import Unprocessable
 from workflow.ports import NewExecution, Outcome, SignalKind
 from workflow.states import ExecutionStatus
@@ -116,8 +114,7 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
     if "definition" not in asked:
         raise Unprocessable("the body needs the field `definition`, a workflow document", "definition_missing")
     given = input_json(asked.get("input"), limits.input_bytes_max)
-    document = parse_document(asked["definition"])
-    await compile_document(services.compiler, document)
+    document = (await services.documents.read(asked["definition"])).document
     check_input(asked.get("input"), document.input_schema)
     definition = orjson.dumps(asked["definition"])
     new = NewExecution(
