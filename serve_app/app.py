@@ -10,6 +10,8 @@ from serve_app.openapi import describe
 from serve_app.problems import answer_errors
 from serve_app.routes import (
     events,
+    execution_items,
+    execution_lists,
     executions,
     health,
     node_types,
@@ -17,6 +19,7 @@ from serve_app.routes import (
     workflow_versions,
     workflows,
 )
+from serve_app.routes.execution_lists import BulkDelete
 from serve_app.services import Services
 
 PREFIX = "/api/v1"
@@ -37,10 +40,20 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         description="Durable workflows on a Ray cluster. Errors are problem+json (RFC 9457) with a stable `code`.",
         lifespan=lifespan,
     )
-    for module in (workflow_files, workflows, workflow_versions, executions, events, node_types):
+    # Lists come first: `executions/stats` is no execution's id.
+    for module in (
+        workflow_files,
+        workflows,
+        workflow_versions,
+        execution_lists,
+        execution_items,
+        executions,
+        events,
+        node_types,
+    ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     answer_errors(app)
-    describe(app)
+    describe(app, BulkDelete)
     app.add_middleware(Observe, state=app.state)
     return app

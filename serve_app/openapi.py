@@ -74,6 +74,11 @@ def import_body() -> dict[str, Any]:
     )
 
 
+def model_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the `requestBody` of a route that takes what a model describes; `describe` must be told of the model."""
+    return _body({"$ref": REF.format(model=model.__name__)}, (model.__doc__ or "").strip())
+
+
 def object_body(properties: dict[str, Any], required: list[str], description: str = "") -> dict[str, Any]:
     """Return the `requestBody` of a route that takes an object of these properties."""
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
@@ -81,26 +86,26 @@ def object_body(properties: dict[str, Any], required: list[str], description: st
     return _body(schema, description or words, required=bool(required))
 
 
-def describe(app: FastAPI) -> None:
-    """Let the application describe itself with all that this module adds."""
+def describe(app: FastAPI, *bodies: type[BaseModel]) -> None:
+    """Let the application describe itself with all that this module adds, and with the models of bodies that are read by hand."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _page(app)
+            app.openapi_schema = _page(app, (Problem, Document, *bodies))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _page(app: FastAPI) -> dict[str, Any]:
+def _page(app: FastAPI, models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
     page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = page["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    document = Document.model_json_schema(ref_template=REF)
-    for name, schema in {**document.pop("$defs", {}), "Document": document}.items():
-        schemas.setdefault(name, schema)
-    schemas["Problem"] = Problem.model_json_schema(ref_template=REF)
+    for model in models:
+        schema = model.model_json_schema(ref_template=REF)
+        for name, part in {**schema.pop("$defs", {}), model.__name__: schema}.items():
+            schemas.setdefault(name, part)
     for path, operations in page["paths"].items():
         statuses = (*OF_EVERY_ROUTE, *(OF_WORKSPACES if WORKSPACE in path else ())) if path.startswith(API) else (500,)
         for operation in operations.values():

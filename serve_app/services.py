@@ -20,10 +20,13 @@ from serve_app.config import ApiConfig
 from serve_app.following import Follower
 from serve_app.metrics import Metrics
 from store.api_keys import ApiKeys
+from store.deleting import Deleting
 from store.engine import StoreConfig, make_engine, make_pool
 from store.executions import PostgresExecutions
 from store.listing import Listing
+from store.node_items import NodeItems
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
+from store.statistics import Statistician
 from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
 from store.writer import GroupWriter
@@ -131,6 +134,9 @@ class Services:
     documents: DocumentReader
     executions: PostgresExecutions
     listing: Listing
+    statistician: Statistician
+    deleting: Deleting
+    node_items: NodeItems
     workflows: Workflows
     workflow_lists: WorkflowLists
     versions: Versions
@@ -172,6 +178,9 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             documents=documents,
             executions=executions,
             listing=Listing(engine),
+            statistician=Statistician(engine),
+            deleting=Deleting(engine),
+            node_items=NodeItems(engine),
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows),

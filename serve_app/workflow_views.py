@@ -4,16 +4,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from serve_app.models import Described
 from store.workflow_rows import Version, VersionSummary, Workflow, WorkflowSummary
 from workflow.lifecycle import WorkflowStatus
-
-
-class Described(BaseModel):
-    """A model whose fields are described where they are named."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class FindingOut(Described):
@@ -67,7 +62,7 @@ class WorkflowOut(WorkflowSummaryOut):
     """how many executions of it there have been"""
     last_executed_at: datetime | None
     """when the last of them was accepted"""
-    warnings: list[FindingOut] = []
+    warnings: list[FindingOut] = Field(default_factory=list)
     """what compiling it found, after a write"""
 
 

@@ -9,11 +9,13 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.responses import Response
 
 from serve_app.services import Services
-from store.paging import PAGE_MAX
+from store.paging import PAGE_MAX, not_a_cursor
 from workflow.errors import Unprocessable
 from workflow.ports import IdempotencyKey
 
 KEY_CHARS_MAX = 255
+NUMBER_MAX = 2**31 - 1
+"""What PostgreSQL's `integer` holds: numbers of versions, runs and places."""
 
 
 async def _services(request: Request) -> Services:  # async: FastAPI sends plain functions through a thread pool
@@ -39,7 +41,16 @@ def before(cursor: str | None) -> UUID | None:
     try:
         return UUID(cursor)
     except ValueError:
-        raise Unprocessable("`cursor` is the `next_cursor` of a page", "cursor_invalid") from None
+        raise not_a_cursor() from None
+
+
+def number_in(cursor: str | None) -> int | None:
+    """Return the number that is the cursor of some lists. Raises `Unprocessable`."""
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 10 and int(cursor) <= NUMBER_MAX):
+        raise not_a_cursor()
+    return int(cursor)
 
 
 def plain_texts(*texts: str) -> None:

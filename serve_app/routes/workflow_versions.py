@@ -11,14 +11,12 @@ from serve_app.auth import Editor, Viewer
 from serve_app.bodies import parse_object, read_body
 from serve_app.drafts import CHANGE_FIELDS, change_message, draft_of, if_match
 from serve_app.openapi import object_body, problems
-from serve_app.routes.asking import Asked, Cursor, Limit, WorkflowId, answer
+from serve_app.routes.asking import NUMBER_MAX, Asked, Cursor, Limit, WorkflowId, answer, number_in
 from serve_app.routes.workflows import IF_MATCH
-from store.paging import not_a_cursor
 from workflow.diff import compare
 
 router = APIRouter(prefix="/workspaces/{workspace_id}/workflows/{workflow_id}/versions", tags=["workflows"])
 
-NUMBER_MAX = 2**31 - 1
 Number = Annotated[int, Path(ge=1, le=NUMBER_MAX, description="the number of a version")]
 MESSAGE: dict[str, Any] = {"change_message": {"type": "string", "description": "what is said of the change"}}
 
@@ -28,10 +26,9 @@ async def list_versions(
     workflow_id: WorkflowId, caller: Viewer, services: Asked, cursor: Cursor = None, limit: Limit = 50
 ) -> Response:
     """List the versions of a workflow, newest first."""
-    if cursor is not None and not (cursor.isascii() and cursor.isdecimal() and int(cursor[:12]) <= NUMBER_MAX):
-        raise not_a_cursor()
-    before = None if cursor is None else int(cursor[:12])
-    items, left = await services.workflows.versions(caller.workspace_id, workflow_id, limit=limit, before=before)
+    items, left = await services.workflows.versions(
+        caller.workspace_id, workflow_id, limit=limit, before=number_in(cursor)
+    )
     shown = [views.version_summary(item) for item in items]
     return answer({"items": shown, "next_cursor": None if left is None else str(left)})
 

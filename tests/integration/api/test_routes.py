@@ -61,8 +61,12 @@ ROUTES = [
     ("POST", "executions", "member"),
     ("GET", "executions/{execution}", "viewer"),
     ("GET", "executions/{execution}/nodes", "viewer"),
+    ("GET", "executions/{execution}/nodes/a/items", "viewer"),
     ("GET", "executions/{execution}/events", "viewer"),
+    ("GET", "executions/stats", "viewer"),
     ("POST", "executions/{execution}/cancel", "member"),
+    ("POST", "executions/bulk-delete", "admin"),
+    ("DELETE", "executions/{execution}", "admin"),
 ]
 
 
@@ -84,7 +88,9 @@ async def test_every_route_asks_for_a_key_a_role_and_the_right_workspace(api: Ap
         assert (foreign.status_code, foreign.json()["code"]) == (404, "not_found"), route
         viewer = await api.call(method, path, by="viewer", **body)
         assert (viewer.status_code == 403) is (least != "viewer"), route
-        assert (await api.call(method, path, by="member", **body)).status_code < 500, route
+        member = await api.call(method, path, by="member", **body)
+        assert (member.status_code == 403) is (least == "admin"), route
+        assert (await api.call(method, path, by="owner", **body)).status_code < 500, route
 
 
 async def test_things_of_another_workspace_are_as_absent_as_things_that_never_were(api: Api):

@@ -13,7 +13,7 @@ from store.bootstrap import bootstrap
 from store.engine import StoreConfig, make_engine
 from store.executions import PostgresExecutions
 from store.leases import PostgresLeases
-from store.listing import Listing
+from store.listing import ExecutionFilter, Listing
 from store.workflow_lists import WorkflowFilter, WorkflowLists
 from store.workflow_rows import Draft
 from store.workflows import Workflows
@@ -225,8 +225,8 @@ async def test_executions_are_listed_counted_and_pinned(desk: Desk, dsn: str, pg
     [refused] = await pg_store.accept([late])
     first = await desk.listing.page(desk.workspace_id, limit=3)
     second = await desk.listing.page(desk.workspace_id, limit=3, before=first.next_before)
-    of_workflow = await desk.listing.page(desk.workspace_id, workflow_id=workflow)
-    running = await desk.listing.page(desk.workspace_id, status=ExecutionStatus.RUNNING)
+    of_workflow = await desk.listing.page(desk.workspace_id, ExecutionFilter(workflow_id=workflow))
+    running = await desk.listing.page(desk.workspace_id, ExecutionFilter(statuses=[ExecutionStatus.RUNNING]))
     load = await desk.listing.load()
 
     assert (answers[0].workflow_version, refused.outcome) == (1, Outcome.NO_WORKFLOW)
