@@ -147,7 +147,7 @@ def _bulk_delete(asked: dict[str, Any]) -> BulkDelete:
         return BulkDelete.model_validate(asked)
     except ValidationError as error:
         found = [
-            {"field": ".".join(map(str, e["loc"])), "message": e["msg"]}
+            {"field": ".".join(map(str, e["loc"])), "message": e["msg"].removeprefix("Value error, ")}
             for e in error.errors(include_url=False, include_input=False)[:20]
         ]
     message = f"{found[0]['field'] or 'the body'}: {found[0]['message']}"

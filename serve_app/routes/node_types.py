@@ -42,7 +42,7 @@ async def get_node_type(
     """Show a node type with its handles and the JSON Schema of its config."""
     found = services.catalog.get(name)
     if found is None:
-        raise NotFound("there is no such node type", fields={"type": name})
+        raise NotFound("there is no such node type", fields={"node_type": name})
     return answer(views.node_type(found))
 
 

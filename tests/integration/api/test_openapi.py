@@ -95,6 +95,7 @@ async def test_node_types_are_shown_one_by_one_and_filtered(api: Api):
     assert (one["outputs"], one["inputs"]) == (["true", "false"], ["main"])
     assert one["config_schema"]["type"] == "object"
     assert (absent.status_code, absent.json()["code"], nobody.status_code) == (404, "not_found", 401)
+    assert absent.json()["node_type"] == "no.such"
     assert one in every
     assert {t["category"] for t in of_category} == {one["category"]}
     assert 0 < len(searched) < len(every)
