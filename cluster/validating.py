@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cluster.instance import open_instance
+from cluster.instance import load_settings
 from nodes.catalog import load_catalog
 from workflow.compile import FINDINGS_MAX, Compiler
 from workflow.document import parse_document
@@ -15,7 +15,7 @@ def validate_here(document: Any) -> dict[str, Any]:
     """Return what the API's validation would: whether it is valid, and the findings. Raises `BadInput` for what is no JSON."""
     checked = decode(encode(document))
     try:
-        nodes_max = open_instance().settings.limits.nodes_max
+        nodes_max = load_settings().limits.nodes_max
         findings = Compiler(load_catalog(), nodes_max=nodes_max).validate(parse_document(checked))
     except InvalidDefinition as error:
         return {"valid": False, "findings": error.fields["findings"]}

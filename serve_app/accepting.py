@@ -15,8 +15,8 @@ from uuid import UUID
 
 from actors.members import Member, Reply
 from actors.pool import ActorPool
-from workflow.errors import StoreUnavailable, Unprocessable
-from workflow.lifecycle import WorkflowStatus, state_conflict
+from workflow.errors import StoreUnavailable, Unavailable, Unprocessable
+from workflow.lifecycle import EXECUTABLE, WorkflowStatus, state_conflict
 from workflow.ports import Accepted, Claimed, Isolation, NewExecution, Outcome
 from workflow.states import ExecutionStatus
 
@@ -113,7 +113,10 @@ class Acceptor:
         """Raise what an outcome means to the caller, if it was not accepted."""
         if accepted.outcome is Outcome.NO_WORKFLOW and new.workflow_id is not None:
             # The insert itself decides; why it refused is worth a look only now.
-            raise state_conflict(await self._status_of(new.workspace_id, new.workflow_id), "execute")
+            status = await self._status_of(new.workspace_id, new.workflow_id)
+            if status in EXECUTABLE:
+                raise Unavailable("the workflow came into another state just now: try again", "workflow_state_changed")
+            raise state_conflict(status, "execute")
         if accepted.outcome is Outcome.KEY_MISMATCH:
             message = "this Idempotency-Key was used before with another request"
             raise Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})

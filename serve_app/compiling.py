@@ -10,15 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from workflow.compile import FINDINGS_MAX, Compiler
+from workflow.compile import FINDINGS_MAX, Compiled, Compiler
 from workflow.document import Document, parse_document
-from workflow.errors import InvalidDefinition
+from workflow.errors import InvalidDefinition, Overloaded
 from workflow.findings import Severity
 
 T = TypeVar("T")
 
 SIZE_INLINE_MAX = 20
 """A document as small as this compiles in about a millisecond, less than it costs to go to a thread and back under load."""
+
+PENDING_SIZE_MAX = 100_000
+"""Nodes that may wait for the thread at once: about four seconds of work, while more would only wait longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +47,23 @@ class Verdict:
 
 
 class DocumentReader:
-    """Parses and compiles documents; close it at the end."""
+    """Parses and compiles documents; close it at the end.
+
+    Every method raises `Overloaded` for a large document while too many of them wait.
+    """
 
     def __init__(self, compiler: Compiler) -> None:
         self._compiler = compiler
+        self._pending = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
 
     async def read(self, written: Any) -> Read:
         """Return the document, parsed and compiled. Raises `InvalidDefinition`."""
         return await self._where_it_fits([written], lambda: self._read(written))
+
+    async def compiled(self, written: Any) -> Document:
+        """Return the document, which compiles, for those who do not store it. Raises `InvalidDefinition`."""
+        return await self._where_it_fits([written], lambda: self._compiled(written)[0])
 
     async def read_all(self, written: list[Any]) -> list[Read | InvalidDefinition]:
         """Return each document, or what is wrong with it."""
@@ -75,14 +86,24 @@ class DocumentReader:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _where_it_fits(self, written: list[Any], work: Callable[[], T]) -> T:
-        if sum(map(document_size, written)) <= SIZE_INLINE_MAX:
+        size = sum(map(document_size, written))
+        if size <= SIZE_INLINE_MAX:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        if self._pending and self._pending + size > PENDING_SIZE_MAX:
+            raise Overloaded("too many large documents are being compiled just now", fields={"retry_after_s": 2})
+        self._pending += size
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._pending -= size
 
     def _read(self, written: Any) -> Read:
-        document = parse_document(written)
-        compiled = self._compiler.compile(document)
+        document, compiled = self._compiled(written)
         return Read(document, document.model_dump(mode="json"), [finding.as_dict() for finding in compiled.warnings])
+
+    def _compiled(self, written: Any) -> tuple[Document, Compiled]:
+        document = parse_document(written)
+        return document, self._compiler.compile(document)
 
     def _read_or_error(self, written: Any) -> Read | InvalidDefinition:
         try:

@@ -109,7 +109,7 @@ def change_message(asked: Mapping[str, Any]) -> str:
 
 def if_match(request: Request) -> int | None:
     """Return the version in `If-Match`, None for any. Raises `Unprocessable`."""
-    text = request.headers.get("if-match", "").strip().strip('"')
+    text = request.headers.get("if-match", "").strip().removeprefix("W/").strip('"')
     if not text or text == "*":
         return None
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
@@ -156,6 +156,8 @@ def _import_described(entry: Any, index: int) -> dict[str, Any]:
     if (entry.get("format", FORMAT), entry.get("format_version", FORMAT_VERSION)) != (FORMAT, FORMAT_VERSION):
         message = f"workflow {index} is not of the format {FORMAT!r}, version {FORMAT_VERSION}"
         raise Unprocessable(message, "import_format", {"format": FORMAT, "format_version": FORMAT_VERSION})
+    if not isinstance(entry.get("name", ""), str):
+        raise Unprocessable(f"`name` of workflow {index} is not a text", "invalid_fields")
     return _described(entry)
 
 
@@ -163,6 +165,6 @@ def _import_document(entry: dict[str, Any]) -> Any:
     if "definition" not in entry:
         return {name: value for name, value in entry.items() if name not in WRAPPED_FIELDS}
     definition = entry["definition"]
-    if isinstance(definition, dict) and isinstance(entry.get("name"), str):
+    if isinstance(definition, dict) and "name" in entry:
         return {**definition, "name": entry["name"]}
     return definition

@@ -21,6 +21,7 @@ MEANINGS = {
     409: "it does not apply in the present state",
     413: "the body is larger than the limit",
     422: "the request is well-formed, but not acceptable",
+    429: "too many large documents are being compiled just now; `Retry-After` says when to try again",
     500: "something broke on our side",
     503: "a part of the system is not there just now; try again",
 }

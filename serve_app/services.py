@@ -31,7 +31,7 @@ from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
 from store.writer import GroupWriter
 from workflow.compile import Compiler
-from workflow.document import parse_document
+from workflow.document import Document
 from workflow.ports import Accepted, Isolation, NewExecution
 from workflow.spec import Catalog, JsonObject
 
@@ -80,8 +80,9 @@ class Versions:
     The insert pins whatever is current when it commits; if that is another one, it is fetched before the actor is called.
     """
 
-    def __init__(self, workflows: Workflows) -> None:
+    def __init__(self, workflows: Workflows, documents: DocumentReader) -> None:
         self._workflows = workflows
+        self._documents = documents
         self._known: OrderedDict[tuple[UUID, UUID, int], Runnable] = OrderedDict()
         self._current: dict[tuple[UUID, UUID], tuple[float, int]] = {}
 
@@ -108,7 +109,7 @@ class Versions:
         known = self._known.get(key)
         if known is None:
             found = await self._workflows.get_version(workspace_id, workflow_id, number)
-            document = parse_document(found.definition)
+            document: Document = await self._documents.apart([found.definition], lambda one: one)
             definition = orjson.dumps(found.definition)
             known = Runnable(
                 version=number,
@@ -183,7 +184,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             node_items=NodeItems(engine),
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),
-            versions=Versions(workflows),
+            versions=Versions(workflows, documents),
             acceptor=Acceptor(writer.submit, pool, lambda: notifier.notify(QUEUE_CHANNEL), workflows.status),
             follower=follower,
             pool=pool,

@@ -43,7 +43,7 @@ ITEMS_SCHEMA = {"description": "a JSON object, a list of objects, or null"}
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": models.ExecutionOut, "description": "it has ended"},
     202: {"model": models.ExecutionOut, "description": "it is durable and goes its way"},
-    **problems(400, 409, 413),
+    **problems(400, 409, 413, 429),
 }
 
 
@@ -112,7 +112,7 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
     if "definition" not in asked:
         raise Unprocessable("the body needs the field `definition`, a workflow document", "definition_missing")
     given = input_json(asked.get("input"), limits.input_bytes_max)
-    document = (await services.documents.read(asked["definition"])).document
+    document = await services.documents.compiled(asked["definition"])
     check_input(asked.get("input"), document.input_schema)
     definition = orjson.dumps(asked["definition"])
     new = NewExecution(

@@ -13,6 +13,7 @@ from serve_app.bodies import parse_object, read_body
 from serve_app.drafts import read_imports, read_unchecked
 from serve_app.openapi import document_body, import_body, object_body, problems
 from serve_app.routes.asking import Asked, WorkflowId, answer
+from serve_app.routes.workflows import shown
 from store.workflow_names import NAME_CHARS_MAX
 from store.workflow_rows import Draft
 from workflow.errors import Unprocessable
@@ -29,7 +30,7 @@ NAME: dict[str, Any] = {
     "/validate",
     operation_id="validate_workflow",
     response_model=views.ValidationOut,
-    responses=problems(400, 413),
+    responses=problems(400, 413, 429),
     openapi_extra=document_body(),
 )
 async def validate_workflow(request: Request, _caller: Viewer, services: Asked) -> Response:
@@ -43,7 +44,7 @@ async def validate_workflow(request: Request, _caller: Viewer, services: Asked) 
     operation_id="import_workflows",
     status_code=HTTPStatus.CREATED,
     response_model=views.ImportedOut,
-    responses=problems(400, 413),
+    responses=problems(400, 413, 429),
     openapi_extra=import_body(),
 )
 async def import_workflows(request: Request, caller: Editor, services: Asked) -> Response:
@@ -67,7 +68,7 @@ async def import_workflows(request: Request, caller: Editor, services: Asked) ->
     operation_id="clone_workflow",
     status_code=HTTPStatus.CREATED,
     response_model=views.WorkflowOut,
-    responses=problems(400, 413),
+    responses=problems(400, 413, 429),
     openapi_extra=object_body(NAME, []),
 )
 async def clone_workflow(workflow_id: WorkflowId, request: Request, caller: Editor, services: Asked) -> Response:
@@ -92,8 +93,7 @@ async def clone_workflow(workflow_id: WorkflowId, request: Request, caller: Edit
     (made,) = await services.workflows.create_apart(
         caller.workspace_id, [draft], created_by=caller.user_id, change_message=message
     )
-    headers = {"Location": f"/api/v1/workspaces/{caller.workspace_id}/workflows/{made.summary.id}"}
-    return answer(views.workflow(made), HTTPStatus.CREATED, headers)
+    return shown(made, None, HTTPStatus.CREATED)
 
 
 @router.get("/{workflow_id}/export", operation_id="export_workflow", response_model=views.ExportOut)

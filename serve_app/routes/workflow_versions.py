@@ -12,7 +12,7 @@ from serve_app.bodies import parse_object, read_body
 from serve_app.drafts import CHANGE_FIELDS, change_message, draft_of, if_match
 from serve_app.openapi import object_body, problems
 from serve_app.routes.asking import NUMBER_MAX, Asked, Cursor, Limit, WorkflowId, answer, number_in
-from serve_app.routes.workflows import IF_MATCH
+from serve_app.routes.workflows import IF_MATCH, shown
 from workflow.diff import compare
 
 router = APIRouter(prefix="/workspaces/{workspace_id}/workflows/{workflow_id}/versions", tags=["workflows"])
@@ -43,7 +43,7 @@ async def get_version(workflow_id: WorkflowId, version: Number, caller: Viewer, 
     "/{version}/restore",
     operation_id="restore_workflow_version",
     response_model=views.WorkflowOut,
-    responses=problems(400, 409, 413),
+    responses=problems(400, 409, 413, 429),
     openapi_extra={**object_body(MESSAGE, []), **IF_MATCH},
 )
 async def restore_version(
@@ -63,7 +63,7 @@ async def restore_version(
         change_message=message,
     )
     services.versions.forget(caller.workspace_id, workflow_id)
-    return answer(views.workflow(made, read.warnings))
+    return shown(made, read.warnings)
 
 
 @router.get("/{version}/diff", operation_id="diff_workflow_versions", response_model=views.DiffOut)

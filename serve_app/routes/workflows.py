@@ -13,6 +13,7 @@ from serve_app.drafts import if_match, read_writing
 from serve_app.openapi import document_body, problems
 from serve_app.routes.asking import Asked, Cursor, Limit, WorkflowId, answer, plain_texts
 from store.workflow_lists import WorkflowFilter, WorkflowSort
+from store.workflow_rows import Workflow
 from store.workflows import no_trigger
 from workflow.errors import InvalidDefinition, Unprocessable
 from workflow.lifecycle import WorkflowAction, WorkflowStatus
@@ -25,7 +26,7 @@ IF_MATCH: dict[str, Any] = {
             "name": "If-Match",
             "in": "header",
             "schema": {"type": "string"},
-            "description": "the version that was read; 409 when another one was made meanwhile",
+            "description": "the version that was read, as in `ETag`; 409 when another one was made meanwhile",
         }
     ]
 }
@@ -37,15 +38,14 @@ SEARCH_CHARS_MAX = 200
     operation_id="create_workflow",
     status_code=HTTPStatus.CREATED,
     response_model=views.WorkflowOut,
-    responses=problems(400, 413),
+    responses=problems(400, 413, 429),
     openapi_extra=document_body(),
 )
 async def create_workflow(request: Request, caller: Editor, services: Asked) -> Response:
     """Store a workflow document as version 1, as a draft. The document is the body, or its field `definition`."""
     writing = await read_writing(request, services)
     made = await services.workflows.create(caller.workspace_id, writing.draft, created_by=caller.user_id)
-    headers = {"Location": f"/api/v1/workspaces/{caller.workspace_id}/workflows/{made.summary.id}"}
-    return answer(views.workflow(made, writing.warnings), HTTPStatus.CREATED, headers)
+    return shown(made, writing.warnings, HTTPStatus.CREATED)
 
 
 @router.get("", operation_id="list_workflows", response_model=views.WorkflowsOut)
@@ -84,14 +84,14 @@ async def list_tags(caller: Viewer, services: Asked) -> Response:
 @router.get("/{workflow_id}", operation_id="get_workflow", response_model=views.WorkflowOut)
 async def get_workflow(workflow_id: WorkflowId, caller: Viewer, services: Asked) -> Response:
     """Show a workflow with the document of its current version, archived or not."""
-    return answer(views.workflow(await services.workflows.get(caller.workspace_id, workflow_id)))
+    return shown(await services.workflows.get(caller.workspace_id, workflow_id))
 
 
 @router.put(
     "/{workflow_id}",
     operation_id="update_workflow",
     response_model=views.WorkflowOut,
-    responses=problems(400, 409, 413),
+    responses=problems(400, 409, 413, 429),
     openapi_extra={**document_body(change=True), **IF_MATCH},
 )
 async def update_workflow(workflow_id: WorkflowId, request: Request, caller: Editor, services: Asked) -> Response:
@@ -110,7 +110,7 @@ async def update_workflow(workflow_id: WorkflowId, request: Request, caller: Edi
         change_message=writing.change_message,
     )
     services.versions.forget(caller.workspace_id, workflow_id)
-    return answer(views.workflow(made, writing.warnings))
+    return shown(made, writing.warnings)
 
 
 @router.post(
@@ -160,8 +160,16 @@ async def unarchive_workflow(workflow_id: WorkflowId, caller: Editor, services: 
     return await _change(services, caller.workspace_id, workflow_id, WorkflowAction.UNARCHIVE)
 
 
+def shown(found: Workflow, warnings: list[dict[str, str]] | None = None, status: int = HTTPStatus.OK) -> Response:
+    """Return a workflow as the answer, with its version as `ETag`: what `If-Match` takes."""
+    headers = {"ETag": f'"{found.summary.version}"'}
+    if status == HTTPStatus.CREATED:
+        headers["Location"] = f"/api/v1/workspaces/{found.workspace_id}/workflows/{found.summary.id}"
+    return answer(views.workflow(found, warnings), status, headers)
+
+
 async def _change(
     services: Asked, workspace_id: UUID, workflow_id: UUID, action: WorkflowAction, version: int | None = None
 ) -> Response:
     made = await services.workflows.change_status(workspace_id, workflow_id, action, expected_version=version)
-    return answer(views.workflow(made))
+    return shown(made)

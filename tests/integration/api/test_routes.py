@@ -106,6 +106,21 @@ async def test_things_of_another_workspace_are_as_absent_as_things_that_never_we
         assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
+async def test_ids_of_another_workspace_lead_nowhere_from_ones_own(api: Api):
+    names = {"workflow": await made_workflow(api), "execution": await made_execution(api)}
+    for method, route, _ in ROUTES:
+        if "{" not in route:
+            continue
+        body = {"json": DOCUMENT} if method == "PUT" else {}
+        path = f"/api/v1/workspaces/{api.elsewhere}/{route.format(**names)}"
+
+        response = await api.call(method, path, by="stranger", **body)
+
+        assert (response.status_code, response.json()["code"]) == (404, "not_found"), (method, route)
+    assert (await api.call("GET", f"workflows/{names['workflow']}")).json()["status"] == "draft"
+    assert (await api.call("GET", f"executions/{names['execution']}")).status_code == 200
+
+
 async def test_a_workflow_is_stored_read_listed_and_gets_versions(api: Api):
     first = (await api.call("POST", "workflows", json={**DOCUMENT, "description": "d", "tags": ["t"]})).json()
     await made_workflow(api)

@@ -117,9 +117,10 @@ async def test_versions_are_paged_shown_compared_and_restored(api: Api):
     first = (await api.call("GET", f"{path}/versions/1")).json()
     diff = (await api.call("GET", f"{path}/versions/1/diff")).json()
     same = (await api.call("GET", f"{path}/versions/1/diff?against=1")).json()
+    tag = (await api.call("GET", path)).headers["etag"]
     stale = await said(api, "POST", f"{path}/versions/1/restore", headers={"If-Match": "1"})
     restored = await api.call(
-        "POST", f"{path}/versions/1/restore", json={"change_message": "back"}, headers={"If-Match": '"2"'}
+        "POST", f"{path}/versions/1/restore", json={"change_message": "back"}, headers={"If-Match": tag}
     )
 
     assert [v["version"] for v in page["items"] + rest["items"]] == [2, 1]
@@ -183,6 +184,18 @@ async def test_a_large_document_is_compiled_beside_the_loop(api: Api):
     assert ticks > 3
 
 
+async def test_more_large_documents_than_can_wait_are_refused_for_now(api: Api):
+    large = {"name": "large", "nodes": [{"id": f"n{i}", "type": "data.set"} for i in range(12_000)]}
+
+    answers = await asyncio.gather(*(api.call("POST", "workflows/validate", json=large) for _ in range(10)))
+    later = await api.call("POST", "workflows/validate", json=large)
+
+    refused = [response for response in answers if response.status_code == 429]
+    assert 0 < len(refused) < 10
+    assert (refused[0].json()["code"], refused[0].headers["retry-after"]) == ("overloaded", "2")
+    assert later.json()["findings"][0]["code"] == "too_many_nodes"
+
+
 async def test_a_clone_is_a_draft_of_its_own_with_a_free_name(api: Api):
     workflow = await made(api, description="d", tags=["t"])
     await api.call("POST", f"workflows/{workflow}/activate")
@@ -240,6 +253,7 @@ BAD_IMPORTS: list[tuple[Any, int, str]] = [
     ([DOCUMENT, {"definition": DOCUMENT, "tags": "t"}], 422, "invalid_fields"),
     ([DOCUMENT, {**DOCUMENT, "colour": 1}], 422, "import_invalid"),
     ([DOCUMENT, {"definition": DOCUMENT, "description": 7}], 422, "invalid_fields"),
+    ([DOCUMENT, {"definition": DOCUMENT, "name": 7}], 422, "invalid_fields"),
     ({"name": "w", "nodes": [{"id": f"n{i}"} for i in range(20_001)]}, 413, "import_too_large"),
 ]
 
