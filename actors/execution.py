@@ -15,10 +15,13 @@ from uuid import UUID
 import orjson
 
 from actors.config import EngineLimits
-from actors.dispatch import Dispatcher, Outcome
+from actors.dispatch import Dispatcher
 from actors.journal import Journal
-from actors.results import Results, readable
+from actors.results import Given, Results, error_handle
+from actors.rows import Rows, readable
+from actors.work import Outcome
 from workflow.commands import AbortNode, Command, FailNode, FinishExecution, SkipNode, StartNode
+from workflow.config import Frame
 from workflow.errors import BadInput, Bug, Fenced, NodeError
 from workflow.events import (
     CancelRequested,
@@ -26,16 +29,19 @@ from workflow.events import (
     ExecutionFinished,
     ExecutionResumed,
     ExecutionStarted,
+    ExecutionTimedOut,
     NodeCompleted,
     NodeFailed,
     NodeStarted,
     from_body,
 )
-from workflow.machine import initial, outstanding, replay, step
+from workflow.machine import may_retry, outstanding, replay, step
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed, Ending, Flush, History, Signal, SignalKind, Verdict
-from workflow.spec import Effect, Items, NodeContext, Placement
+from workflow.spec import Effect, NodeContext, Outputs, Placement
+from workflow.state import initial
 from workflow.states import ExecutionStatus, NodeStatus
+from workflow.values import encode
 
 COMMANDS_AT_ONCE = 64
 """After so many commands the loop lets others on its actor have a turn."""
@@ -86,8 +92,9 @@ class ExecutionLoop:
         self.claimed = claimed
         self.plan = plan
         self._around = surroundings
-        self._state = initial(plan)
+        self._state = initial(plan, claimed.id)
         self._results = Results(plan, claimed.input)
+        self._rows = Rows(plan)
         self._todo: deque[Command] = deque()
         self._arrived: deque[_Attempt] = deque()
         self._signals: deque[Signal] = deque()
@@ -100,6 +107,8 @@ class ExecutionLoop:
             changed=self._wake.set,
         )
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._time_limit: asyncio.TimerHandle | None = None
+        self._time_is_over = False
         self._finished: Finished | None = None
         self._started_ms = 0
         self._signals_seen: set[UUID] = set()
@@ -142,6 +151,8 @@ class ExecutionLoop:
                 await self._take_arrivals()
         finally:
             self._journal.close()
+            if self._time_limit is not None:
+                self._time_limit.cancel()
             for task in self._tasks.values():
                 task.cancel()
 
@@ -149,7 +160,7 @@ class ExecutionLoop:
         now_ms = self._around.now_ms()
         if history is not None and history.events:
             events = [from_body(row.kind, row.at_ms, orjson.loads(row.body)) for row in history.events]
-            self._state = replay(self.plan, events)
+            self._state = replay(self.plan, events, self.claimed.id)
             self._started_ms = events[0].at_ms
             self._journal.continue_after(len(events))
             self._results.restore(history.nodes)
@@ -163,6 +174,13 @@ class ExecutionLoop:
             self._tell(ExecutionStarted(at_ms=now_ms, epoch=self.claimed.epoch))
         for signal in history.signals if history is not None else ():
             self.notify(signal)
+        if self.plan.timeout_ms:
+            left_ms = max(0, self._started_ms + self.plan.timeout_ms - now_ms)
+            self._time_limit = asyncio.get_running_loop().call_later(left_ms / 1000, self._time_over)
+
+    def _time_over(self) -> None:
+        self._time_is_over = True
+        self._wake.set()
 
     def _tell(self, event: Event) -> None:
         self._todo.extend(step(self._state, event))
@@ -178,47 +196,63 @@ class ExecutionLoop:
                 case AbortNode():
                     self._abort(command)
                 case SkipNode():
-                    self._journal.node(self._results.skipped(command.node))
+                    self._journal.node(self._rows.skipped(command.node, command.run_index))
                 case FailNode():
-                    self._failed(command.node, command.attempt, NodeError(command.message, command.code), 0, None)
+                    self._failed(command, NodeError(command.message, command.code), 0, None)
                 case FinishExecution():
                     self._finish(command)
             performed += 1
             if performed % COMMANDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
+                self._take_signals()
             if self._journal.full:
                 await self._journal.durable()
 
     async def _start(self, command: StartNode) -> None:
-        state = self._state.nodes[command.node]
-        if self._state.stop is not None or state.status is not NodeStatus.RUNNING or state.attempt != command.attempt:
+        if not self._under_way(command):
+            return
+        wait_ms = command.not_before_ms - self._around.now_ms()
+        if wait_ms > 0:
+            self._tasks[command.node] = asyncio.create_task(self._start_later(command, wait_ms))
             return
         node = self.plan.nodes[command.node]
-        items, bytes_in = self._results.inputs(node)
-        where = self._around.dispatcher.placement(node, len(items), bytes_in)
+        given = self._results.given(self._state, command.node)
+        where = self._around.dispatcher.placement(node, len(given.items), given.bytes)
         inline = node.effect is Effect.PURE and where is Placement.ACTOR
-        if inline and not node.type.spec.yields:
-            self._settle(await self._attempt(command, node, items, where))
+        if inline and (node.idle or not node.type.spec.yields):
+            self._settle(await self._attempt(command, node, given, where))
             return
         cause = self._journal.seq
         if not inline:
-            self._tell(
-                NodeStarted(
-                    at_ms=self._around.now_ms(), node_id=node.id, run_index=command.run_index, attempt=command.attempt
-                )
-            )
-            self._journal.node(self._results.started(command.node, command.attempt, self._around.now_ms()))
+            now_ms = self._around.now_ms()
+            self._tell(NodeStarted(at_ms=now_ms, node_id=node.id, run_index=command.run_index, attempt=command.attempt))
+            self._journal.node(self._rows.started(command.node, command.run_index, command.attempt, now_ms))
         if node.effect is Effect.AT_MOST_ONCE:
             cause = self._journal.seq
-        work = self._work(command, node, items, where, cause)
-        self._tasks[command.node] = asyncio.create_task(work)
+        self._tasks[command.node] = asyncio.create_task(self._work(command, node, given, where, cause))
 
-    async def _work(self, command: StartNode, node: PlanNode, items: Items, where: Placement, cause: int) -> None:
+    async def _start_later(self, command: StartNode, wait_ms: int) -> None:
+        """Begin an attempt that follows a failed one, when its time has come."""
+        await asyncio.sleep(wait_ms / 1000)
+        self._tasks.pop(command.node, None)
+        self._todo.append(StartNode(command.node, command.run_index, command.attempt))
+        self._wake.set()
+
+    def _under_way(self, command: StartNode | FailNode) -> bool:
+        state = self._state.nodes[command.node]
+        return (
+            self._state.stop is None
+            and state.status is NodeStatus.RUNNING
+            and state.run_index == command.run_index
+            and state.attempt == command.attempt
+        )
+
+    async def _work(self, command: StartNode, node: PlanNode, given: Given, where: Placement, cause: int) -> None:
         try:
             if node.effect is not Effect.PURE:
                 await self._journal.durable(cause)
                 await self._around.may_act()
-            attempt = await self._attempt(command, node, items, where)
+            attempt = await self._attempt(command, node, given, where)
             self._arrived.append(attempt)
         except Fenced:
             self._journal.fence()
@@ -227,7 +261,9 @@ class ExecutionLoop:
             self._arrived.append(_Attempt(command, self._around.now_ms(), 0, None, failure))
         self._wake.set()
 
-    async def _attempt(self, command: StartNode, node: PlanNode, items: Items, where: Placement) -> _Attempt:
+    async def _attempt(self, command: StartNode, node: PlanNode, given: Given, where: Placement) -> _Attempt:
+        started_ms, begun = self._around.now_ms(), perf_counter()
+        handle = error_handle(node)
         context = NodeContext(
             execution_id=self.claimed.id,
             workflow_id=self.claimed.workflow_id,
@@ -237,29 +273,49 @@ class ExecutionLoop:
             attempt=command.attempt,
             timeout_ms=node.timeout_ms,
             sandbox=self._around.dispatcher.sandbox,
+            now_ms=started_ms,
+            timezone=self.plan.timezone,
+            branches=given.branches,
+            round=given.round,
+            keep_going=bool(handle),
+            error_handle=handle,
         )
-        started_ms, begun = self._around.now_ms(), perf_counter()
+        frame = Frame(
+            items=given.items,
+            execution_id=self.claimed.id,
+            workflow_id=self.claimed.workflow_id,
+            workflow_name=self.claimed.workflow_name,
+            run_index=command.run_index,
+            now_ms=started_ms,
+            timezone=self.plan.timezone,
+        )
         outcome, error = None, None
         try:
-            outcome = await self._around.dispatcher.run(node, context, items, where)
+            outcome = await self._around.dispatcher.run(node, context, frame, where)
         except NodeError as failure:
             error = failure
-            error.fields.setdefault("logs", "\n".join(context.logs))
         return _Attempt(command, started_ms, (perf_counter() - begun) * 1000, outcome, error)
 
     async def _take_arrivals(self) -> None:
-        while not self._arrived and not self._signals:
+        while not self._arrived and not self._signals and not self._todo and not self._time_is_over:
             self._journal.raise_if_fenced()
             self._journal.flush_soon()
             self._wake.clear()
             await self._wake.wait()
         self._journal.raise_if_fenced()
-        while self._signals:
-            self._take_signal(self._signals.popleft())
+        self._take_signals()
         while self._arrived:
             attempt = self._arrived.popleft()
             self._tasks.pop(attempt.command.node, None)
             self._settle(attempt)
+
+    def _take_signals(self) -> None:
+        while self._signals:
+            self._take_signal(self._signals.popleft())
+        if self._time_is_over:
+            self._time_is_over = False
+            if self._state.stop is None:
+                self._tell(ExecutionTimedOut(at_ms=self._around.now_ms()))
 
     def _take_signal(self, signal: Signal) -> None:
         if signal.kind is SignalKind.CANCEL and self._state.stop is None:
@@ -269,60 +325,78 @@ class ExecutionLoop:
 
     def _settle(self, attempt: _Attempt) -> None:
         """Take up an attempt that has ended: check what it gave, record it, tell the machine."""
-        command = attempt.command
-        state = self._state.nodes[command.node]
-        if self._state.stop is not None or state.attempt != command.attempt or state.status is not NodeStatus.RUNNING:
+        command, outcome, error = attempt.command, attempt.outcome, attempt.error
+        if not self._under_way(command):
             return
-        error, outcome = attempt.error, attempt.outcome
         if outcome is not None:
+            bytes_max = self._around.limits.output_bytes_max
             try:
-                counts, data = self._results.accept(command.node, outcome.outputs, self._around.limits.output_bytes_max)
+                counts, data = self._results.accept(command.node, command.run_index, outcome.outputs, bytes_max)
             except (BadInput, NodeError) as refused:
-                logs = {**refused.fields, "logs": outcome.logs}
+                logs = {**refused.fields, "logs": outcome.logs, "retryable": False}
                 error = NodeError(refused.message, refused.code, logs)
             else:
-                now_ms = self._around.now_ms()
-                times_ms = (attempt.started_ms, now_ms)
-                row = self._results.completed(
-                    command.node, command.attempt, outcome, data, times_ms, attempt.duration_ms
-                )
-                self._journal.node(row, self._results.completed_count)
-                self._tell(
-                    NodeCompleted(
-                        at_ms=now_ms,
-                        node_id=self.plan.nodes[command.node].id,
-                        run_index=command.run_index,
-                        attempt=command.attempt,
-                        handles=counts,
-                        duration_ms=round(attempt.duration_ms, 3),
-                    )
-                )
+                self._completed(attempt, outcome, counts, data)
                 return
         if error is None:
             raise Bug("an attempt ends with an outcome or an error")
-        self._failed(command.node, command.attempt, error, attempt.duration_ms, attempt.started_ms)
+        self._failed(command, error, attempt.duration_ms, attempt.started_ms)
 
-    def _failed(self, node: int, attempt: int, error: NodeError, duration_ms: float, started_ms: int | None) -> None:
-        now_ms = self._around.now_ms()
-        self._journal.node(self._results.failed(node, attempt, error, (started_ms or now_ms, now_ms), duration_ms))
+    def _completed(self, attempt: _Attempt, outcome: Outcome, counts: dict[str, int], data: bytes) -> None:
+        command, now_ms = attempt.command, self._around.now_ms()
+        times_ms = (attempt.started_ms, now_ms)
+        row = self._rows.completed(
+            command.node, command.run_index, command.attempt, outcome, data, times_ms, attempt.duration_ms
+        )
+        self._journal.node(row, self._results.completed_count)
         self._tell(
-            NodeFailed(
+            NodeCompleted(
                 at_ms=now_ms,
-                node_id=self.plan.nodes[node].id,
-                run_index=self._state.nodes[node].run_index,
-                attempt=attempt,
-                code=error.code,
-                message=readable(error.message),
-                duration_ms=round(duration_ms, 3),
+                node_id=self.plan.nodes[command.node].id,
+                run_index=command.run_index,
+                attempt=command.attempt,
+                handles=counts,
+                duration_ms=round(attempt.duration_ms, 3),
             )
         )
+
+    def _failed(
+        self, command: StartNode | FailNode, error: NodeError, duration_ms: float, started_ms: int | None
+    ) -> None:
+        if not self._under_way(command):
+            return
+        index, run_index, now_ms = command.node, command.run_index, self._around.now_ms()
+        outputs, data = self._error_outputs(index, error)
+        event = NodeFailed(
+            at_ms=now_ms,
+            node_id=self.plan.nodes[index].id,
+            run_index=run_index,
+            attempt=command.attempt,
+            code=error.code,
+            message=readable(error.message),
+            duration_ms=round(duration_ms, 3),
+            retryable=bool(error.fields.get("retryable", True)),
+            handles={handle: len(items) for handle, items in outputs.items()},
+        )
+        if may_retry(self._state, event):
+            self._journal.node(self._rows.retrying(index, run_index, command.attempt + 1, error, now_ms))
+        else:
+            if data is not None:
+                self._results.keep_failed(index, run_index, outputs, data)
+            times_ms = (started_ms or now_ms, now_ms)
+            self._journal.node(self._rows.failed(index, run_index, command.attempt, error, times_ms, duration_ms, data))
+        self._tell(event)
+
+    def _error_outputs(self, index: int, error: NodeError) -> tuple[Outputs, bytes | None]:
+        outputs = self._results.error_outputs(self._state, index, error)
+        return outputs, encode(outputs) if outputs else None
 
     def _abort(self, command: AbortNode) -> None:
         task = self._tasks.pop(command.node, None)
         if task is not None:
             task.cancel()
         now_ms = self._around.now_ms()
-        self._journal.node(self._results.cancelled(command.node, command.attempt, now_ms))
+        self._journal.node(self._rows.cancelled(command.node, command.run_index, command.attempt, now_ms))
 
     def _finish(self, command: FinishExecution) -> None:
         now_ms = self._around.now_ms()
@@ -331,11 +405,11 @@ class ExecutionLoop:
         node_id = self.plan.nodes[command.node].id if command.node is not None else ""
         if status is ExecutionStatus.COMPLETED:
             try:
-                output = self._results.output(self._around.limits.output_bytes_max)
+                output = self._results.output(self._state, self._around.limits.output_bytes_max)
             except NodeError as error:
                 status, code, message = ExecutionStatus.FAILED, error.code, error.message
         for index in sorted(self._state.running):
-            self._abort(AbortNode(index, 0, self._state.nodes[index].attempt))
+            self._abort(AbortNode(index, self._state.nodes[index].run_index, self._state.nodes[index].attempt))
         self._tell(ExecutionFinished(at_ms=now_ms, status=status, code=code, message=message, node_id=node_id))
         ending = Ending(
             status=status,

@@ -22,7 +22,7 @@ from actors.execution import ExecutionLoop, Finished, Surroundings
 from actors.lease import LeaseKeeper, LeaseReport
 from actors.suspects import SuspectLane
 from workflow.commands import FinishExecution
-from workflow.document import parse_document
+from workflow.document import Document, parse_document
 from workflow.errors import Fenced, RayloomError, StoreUnavailable
 from workflow.plan import Plan, make_plan
 from workflow.ports import Claimed, Executions, Isolation, Signal
@@ -392,4 +392,4 @@ def _make_plan(definition: bytes, catalog: Catalog) -> Plan:
 
 
 def _broken_plan() -> Plan:
-    return Plan(name="", nodes=(), isolation=Isolation.POOLED, by_id={})
+    return make_plan(Document(name="-"), Catalog({}))

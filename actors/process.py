@@ -3,13 +3,14 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import structlog
 
 from actors.config import PoolConfig
-from actors.dispatch import Dispatcher, Outcome, TaskCall, TaskRunner
+from actors.dispatch import Dispatcher, TaskRunner
 from actors.execution import Finished, Surroundings
 from actors.ids import new_id, now_ms
 from actors.lease import LeaseKeeper, LeaseReport, LeaseTimes
@@ -17,6 +18,7 @@ from actors.line import Door
 from actors.members import ActorFactory, Member, Reply
 from actors.owner import Owner, OwnerConfig
 from actors.supervisor import Supervisor, SupervisorConfig
+from actors.work import Outcome, TaskCall, run_work
 from nodes.catalog import load_catalog
 from nodes.sandbox import LocalSandbox
 from store.engine import StoreConfig, make_pool
@@ -27,7 +29,7 @@ from store.partitions import extend_partitions
 from store.writer import GroupWriter
 from workflow.errors import Bug, NodeError
 from workflow.ports import Claimed, Flush, LeaseHolder, Verdict
-from workflow.spec import NodeContext, Placement
+from workflow.spec import Placement
 
 FLUSH_BATCH_MAX = 256
 LEASE_LOOK_S = 0.02
@@ -304,25 +306,10 @@ class TaskHost:
         node_type = self._catalog.get(call.node_type)
         if node_type is None:
             return NodeError(f"this host does not know the node type {call.node_type!r}", "invalid_node_type")
-        context = NodeContext(
-            execution_id=call.execution_id,
-            workflow_id=call.workflow_id,
-            workflow_name=call.workflow_name,
-            node_id=call.node_id,
-            run_index=call.run_index,
-            attempt=call.attempt,
-            timeout_ms=call.timeout_ms,
-            sandbox=self._sandbox,
-        )
+        context = replace(call.context, sandbox=self._sandbox)
         try:
-            async with asyncio.timeout(call.timeout_ms / 1000):
-                outputs = await node_type.run(context, call.config, call.items)
-        except TimeoutError:
-            return NodeError(f"{call.node_id!r} took longer than its {call.timeout_ms} ms", "node_timeout")
+            outputs = await run_work(node_type, context, call.config, call.items)
         except NodeError as error:
-            error.fields.setdefault("logs", "\n".join(context.logs))
             return error
-        except Exception as error:  # noqa: BLE001 - a node type is other people's code: what it raises is the node's failure
-            return NodeError(f"{type(error).__name__}: {error}", "node_crashed")
         logs = "\n".join(context.logs)
         return Outcome(outputs=outputs, logs=logs, placement=Placement.TASK, pid=self._pid, host=self._host)

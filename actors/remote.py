@@ -21,13 +21,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.collector import calm_collector
 from actors.config import PoolConfig
-from actors.dispatch import Outcome, TaskCall, WorkerLost
 from actors.line import Line, LineLost
 from actors.logging import configure_logging
 from actors.members import Member, Reply
 from actors.packages import require_own_packages
 from actors.process import ExecutionProcess, SupervisorProcess, TaskHost
 from actors.wire import pack, unpack
+from actors.work import Outcome, TaskCall, WorkerLost
 from workflow.errors import NodeError, Unavailable
 from workflow.ports import Claimed
 
@@ -360,7 +360,7 @@ class RayTasks:
 
     async def run(self, call: TaskCall) -> Outcome:
         """Run the work; a task that takes longer than its node may is cancelled. Raises `NodeError` or `WorkerLost`."""
-        options: dict[str, Any] = {"num_cpus": call.cpu, "name": f"node/{call.node_type}:{call.node_id}"}
+        options: dict[str, Any] = {"num_cpus": call.cpu, "name": f"node/{call.node_type}:{call.context.node_id}"}
         if call.memory_bytes:
             options["memory"] = call.memory_bytes
         reference = RUN_NODE.options(**options).remote(pack(call))
@@ -370,9 +370,9 @@ class RayTasks:
             ray.cancel(reference, force=True)
             raise
         except (WorkerCrashedError, TaskCancelledError, RayActorError, ray.exceptions.OutOfMemoryError) as error:
-            raise WorkerLost(f"the worker process of {call.node_id!r} died: {type(error).__name__}") from error
+            raise WorkerLost(f"the worker process of {call.context.node_id!r} died: {type(error).__name__}") from error
         except RayTaskError as error:
-            raise NodeError(f"the Ray task of {call.node_id!r} failed: {error.cause}", "task_failed") from error
+            raise NodeError(f"the Ray task of {call.context.node_id!r} failed: {error.cause}", "task_failed") from error
         if isinstance(outcome, NodeError):
             raise outcome
         return outcome

@@ -1,49 +1,139 @@
-"""The items of one execution: what each node gave, what the next one gets, and the rows that keep it."""
+"""The items of one execution: what each run of a node gave, and what the next one gets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from actors.dispatch import Outcome
+from actors.work import error_item
+from workflow.document import OnError
 from workflow.errors import NodeError
-from workflow.graph import ends
 from workflow.plan import Plan, PlanNode
 from workflow.ports import NodeRow
-from workflow.spec import Item, Items, Outputs
+from workflow.spec import ERROR, Branch, Item, Items, Outputs, Round
+from workflow.state import Arrival, Inputs, State
 from workflow.states import NodeStatus
 from workflow.values import encode
 
-TEXT_CHARS_MAX = 65_536
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one run of a node is given. Lists are shared: nobody changes them."""
+
+    items: Items
+    bytes: int
+    """About how much JSON that is."""
+    branches: Sequence[Branch] = ()
+    round: Round | None = None
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What a body has returned since its node was entered. `starts[n]` is where the items of arrival `n` begin."""
+
+    arrivals: Sequence[Arrival]
+    count: int = 0
+    items: Items = field(default_factory=list)
+    starts: list[int] = field(default_factory=lambda: [0])
 
 
 class Results:
-    """Items by node. Lists are shared between consumers; node types do not change what they are given."""
+    """Items by node and run. Lists are shared between consumers; node types do not change what they are given."""
 
     def __init__(self, plan: Plan, input_json: bytes) -> None:
         self._plan = plan
-        self._input = input_items(orjson.loads(input_json))
-        self._input_bytes = len(input_json)
-        self._outputs: dict[int, Outputs] = {}
-        self._bytes: dict[int, int] = {}
+        self._input = Given(input_items(orjson.loads(input_json)), len(input_json))
+        self._outputs: dict[tuple[int, int], Outputs] = {}
+        self._bytes: dict[tuple[int, int], int] = {}
+        self._completed: set[int] = set()
+        self._collected: dict[int, _Collected] = {}
 
     @property
     def completed_count(self) -> int:
-        """How many nodes have completed."""
-        return len(self._outputs)
+        """How many nodes have completed at least once."""
+        return len(self._completed)
 
-    def inputs(self, node: PlanNode) -> tuple[Items, int]:
-        """Return the items that a node starts with, in the order of its connections, and their size in bytes of JSON."""
+    def output_of(self, index: int, run_index: int) -> Outputs:
+        """Return what a run gave; nothing where it gave nothing."""
+        return self._outputs.get((index, run_index), {})
+
+    def given(self, state: State, index: int) -> Given:
+        """Return what the present run of a node is given, in the order of its connections."""
+        node = self._plan.nodes[index]
         if node.start:
-            return self._input, self._input_bytes
-        live = [e for e in node.inputs if self._outputs.get(e.source, {}).get(e.source_handle)]
-        size = sum(self._bytes[e.source] for e in live)
-        if len(live) == 1:
-            return self._outputs[live[0].source][live[0].source_handle], size
-        return [item for e in live for item in self._outputs[e.source][e.source_handle]], size
+            return self._input
+        inputs = state.inputs[index, state.nodes[index].run_index]
+        items, branches, size = self._entered(node, inputs.entered)
+        if not node.type.spec.body or node.idle:
+            return Given(items, size, branches)
+        kept = self._collect(index, inputs)
+        latest = kept.items[kept.starts[inputs.count - inputs.latest] :]
+        size += sum(self._size(arrival) for arrival in inputs.collected[inputs.count - inputs.latest : inputs.count])
+        number = self._plan.regions.headed_by[index]
+        here = Round(
+            number=inputs.round,
+            entered=items,
+            returned=latest if inputs.round else [],
+            collected=kept.items,
+            returns=bool(self._plan.regions.regions[number].returns),
+            caught=inputs.caught,
+        )
+        return Given(here.returned if inputs.round and here.returns else items, size, branches, here)
 
-    def accept(self, index: int, outputs: Mapping[str, Items], bytes_max: int) -> tuple[dict[str, int], bytes]:
-        """Take a node's outputs: return the items by handle and the JSON. Raises `NodeError` or `BadInput` for what cannot be kept."""
+    def _entered(self, node: PlanNode, arrivals: Sequence[Arrival]) -> tuple[Items, list[Branch], int]:
+        by_edge: dict[int, list[Arrival]] = {}
+        for arrival in arrivals:
+            by_edge.setdefault(arrival.edge, []).append(arrival)
+        start = 0
+        branches: list[Branch] = []
+        for edge in node.inputs:
+            here = by_edge.get(edge.position, [])
+            if edge.position in self._plan.regions.returning and not here:
+                continue
+            found = self._items(here)
+            branches.append(
+                Branch(
+                    handle=edge.target_handle,
+                    source_id=self._plan.nodes[edge.source].id,
+                    source_handle=edge.source_handle,
+                    items=found,
+                    start=start,
+                )
+            )
+            start += len(found)
+        taken = [branch.items for branch in branches if branch.items]
+        items = taken[0] if len(taken) == 1 else [item for part in taken for item in part]
+        return items, branches, sum(map(self._size, arrivals))
+
+    def _items(self, arrivals: Sequence[Arrival]) -> Items:
+        if len(arrivals) == 1:
+            return self.of_arrival(arrivals[0])
+        return [item for arrival in arrivals for item in self.of_arrival(arrival)]
+
+    def of_arrival(self, arrival: Arrival) -> Items:
+        """Return the items that came over a connection."""
+        edge = self._plan.edges[arrival.edge]
+        return self._outputs[edge.source, arrival.run_index][edge.source_handle]
+
+    def _size(self, arrival: Arrival) -> int:
+        return self._bytes[self._plan.edges[arrival.edge].source, arrival.run_index]
+
+    def _collect(self, index: int, inputs: Inputs) -> "_Collected":
+        """Return what the body has returned; the list grows with the rounds, and begins anew when the node is entered anew."""
+        kept = self._collected.get(index)
+        if kept is None or kept.arrivals is not inputs.collected:
+            kept = self._collected[index] = _Collected(inputs.collected)
+        for arrival in inputs.collected[kept.count : inputs.count]:
+            kept.items.extend(self.of_arrival(arrival))
+            kept.starts.append(len(kept.items))
+        kept.count = inputs.count
+        return kept
+
+    def accept(
+        self, index: int, run_index: int, outputs: Mapping[str, Items], bytes_max: int
+    ) -> tuple[dict[str, int], bytes]:
+        """Take a run's outputs: return the items by handle and the JSON. Raises `NodeError` or `BadInput` for what cannot be kept."""
         node = self._plan.nodes[index]
         check_outputs(node, outputs)
         data = encode(outputs)
@@ -51,100 +141,69 @@ class Results:
             message = (
                 f"the output of {node.id!r} is {len(data)} bytes of JSON, more than the {bytes_max} that are allowed"
             )
-            raise NodeError(message, "output_too_large")
-        self._outputs[index] = dict(outputs)
-        self._bytes[index] = len(data)
+            raise NodeError(message, "output_too_large", {"retryable": False})
+        self._keep(index, run_index, dict(outputs), len(data))
+        self._completed.add(index)
         return {handle: len(items) for handle, items in outputs.items()}, data
+
+    def error_outputs(self, state: State, index: int, error: NodeError) -> Outputs:
+        """Return what a failed node gives where its `on_error` lets the execution go on: all its items, as failed."""
+        node = self._plan.nodes[index]
+        if node.on_error is OnError.STOP:
+            return {}
+        given = self.given(state, index).items or [Item(json={})]
+        return {error_handle(node): [error_item(node.id, item, i, error) for i, item in enumerate(given)]}
+
+    def keep_failed(self, index: int, run_index: int, outputs: Outputs, data: bytes) -> None:
+        """Take the error items of a run that has failed for good."""
+        self._keep(index, run_index, outputs, len(data))
+
+    def _keep(self, index: int, run_index: int, outputs: Outputs, size: int) -> None:
+        self._outputs[index, run_index] = outputs
+        self._bytes[index, run_index] = size
 
     def restore(self, rows: Iterable[NodeRow]) -> None:
         """Take up what former owners have written."""
         for row in rows:
-            if row.status is NodeStatus.COMPLETED and row.output is not None:
+            if row.output is not None and row.status in (NodeStatus.COMPLETED, NodeStatus.FAILED):
                 index = self._plan.by_id[row.node_id]
-                self._outputs[index] = orjson.loads(row.output)
-                self._bytes[index] = len(row.output)
+                self._keep(index, row.run_index, orjson.loads(row.output), len(row.output))
+                if row.status is NodeStatus.COMPLETED:
+                    self._completed.add(index)
 
-    def output(self, bytes_max: int) -> bytes:
-        """Return the execution's output: what the first node that responds gave, else the items of each end by node id."""
-        for index, outputs in sorted(self._outputs.items()):
-            if self._plan.nodes[index].type.spec.responds:
-                return orjson.dumps(outputs["main"][0]["json"]["body"])
-        last = [index for index in ends(self._plan) if index in self._outputs]
-        size = sum(self._bytes[index] for index in last)
+    def output(self, state: State, bytes_max: int) -> bytes:
+        """Return the execution's output: what the first node that responds gave, else the items of each end by node id.
+
+        An end is a node that nothing follows, apart from its own body; of its runs, the last one counts.
+        """
+        last = {node.index: state.nodes[node.index].run_index for node in self._plan.nodes}
+        for node in self._plan.nodes:
+            found = self._outputs.get((node.index, last[node.index]))
+            if found is not None and node.type.spec.responds and not node.idle:
+                return orjson.dumps(found["main"][0]["json"]["body"])
+        ends = [key for key in last.items() if key in self._outputs and self._is_end(self._plan.nodes[key[0]])]
+        size = sum(self._bytes[key] for key in ends)
         if size > bytes_max:
             message = f"the output of the execution is {size} bytes of JSON, more than the {bytes_max} that are allowed"
             raise NodeError(message, "output_too_large")
-        found = {
-            self._plan.nodes[i].id: [item["json"] for items in self._outputs[i].values() for item in items]
-            for i in last
-        }
-        return orjson.dumps(found)
-
-    def started(self, index: int, attempt: int, now_ms: int) -> NodeRow:
-        """Return the row of an attempt under way."""
-        return self._row(index, NodeStatus.RUNNING, attempt, now_ms, None)
-
-    def completed(
-        self, index: int, attempt: int, outcome: Outcome, data: bytes, times_ms: tuple[int, int], duration_ms: float
-    ) -> NodeRow:
-        """Return the row of a result; `times_ms` are start and end."""
-        return self._row(
-            index,
-            NodeStatus.COMPLETED,
-            attempt,
-            *times_ms,
-            duration_ms=duration_ms,
-            output=data,
-            logs=readable(outcome.logs),
-            placement=outcome.placement.value,
-            pid=outcome.pid,
-            host=outcome.host,
+        return orjson.dumps(
+            {
+                self._plan.nodes[key[0]].id: [item["json"] for items in self._outputs[key].values() for item in items]
+                for key in ends
+            }
         )
 
-    def failed(
-        self, index: int, attempt: int, error: NodeError, times_ms: tuple[int, int], duration_ms: float
-    ) -> NodeRow:
-        """Return the row of a failure; `times_ms` are start and end."""
-        return self._row(
-            index,
-            NodeStatus.FAILED,
-            attempt,
-            *times_ms,
-            duration_ms=duration_ms,
-            error_code=error.code,
-            error_message=readable(error.message),
-            logs=readable(str(error.fields.get("logs", ""))),
-        )
+    def _is_end(self, node: PlanNode) -> bool:
+        number = self._plan.regions.headed_by.get(node.index)
+        enters = () if number is None else self._plan.regions.regions[number].enters
+        return all(edge.position in enters for edge in node.outputs)
 
-    def cancelled(self, index: int, attempt: int, now_ms: int) -> NodeRow:
-        """Return the row of an attempt that was aborted."""
-        return self._row(index, NodeStatus.CANCELLED, attempt, None, now_ms)
 
-    def skipped(self, index: int) -> NodeRow:
-        """Return the row of a node that nothing can reach."""
-        return self._row(index, NodeStatus.SKIPPED, 0, None, None)
-
-    def _row(
-        self,
-        index: int,
-        status: NodeStatus,
-        attempt: int,
-        started_ms: int | None,
-        completed_ms: int | None,
-        **rest: Any,
-    ) -> NodeRow:
-        node = self._plan.nodes[index]
-        return NodeRow(
-            node_id=node.id,
-            run_index=0,
-            node_type=node.type.spec.type,
-            node_name=node.name,
-            status=status,
-            attempt=attempt,
-            started_ms=started_ms,
-            completed_ms=completed_ms,
-            **rest,
-        )
+def error_handle(node: PlanNode) -> str:
+    """Return the output that a node's failed items go to; empty where a failure stops the execution."""
+    if node.on_error is OnError.STOP:
+        return ""
+    return ERROR if node.on_error is OnError.ERROR_OUTPUT else node.handles[0]
 
 
 def input_items(value: Any) -> Items:
@@ -156,20 +215,12 @@ def input_items(value: Any) -> Items:
 
 def check_outputs(node: PlanNode, outputs: Any) -> None:
     """Raise `NodeError` unless these are items on handles that the node has."""
-    known = node.type.spec.outputs
     fine = isinstance(outputs, dict) and all(
-        handle in known
+        handle in node.handles
         and isinstance(items, list)
         and all(isinstance(i, dict) and isinstance(i.get("json"), dict) for i in items)
         for handle, items in outputs.items()
     )
     if not fine:
-        raise NodeError(
-            f"{node.id!r} did not return lists of items on its handles {', '.join(known)}", "outputs_invalid"
-        )
-
-
-def readable(text: str) -> str:
-    """Return the text as PostgreSQL can keep it: no NUL, no lone surrogates, not endless."""
-    clean = text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    return clean if len(clean) <= TEXT_CHARS_MAX else clean[:TEXT_CHARS_MAX] + " … (cut)"
+        message = f"{node.id!r} did not return lists of items on its handles {', '.join(node.handles)}"
+        raise NodeError(message, "outputs_invalid", {"retryable": False})

@@ -7,6 +7,7 @@ from workflow.errors import NodeError
 from workflow.spec import (
     MAIN,
     CodeLimits,
+    Config,
     Item,
     Items,
     JsonObject,
@@ -77,13 +78,15 @@ SPEC = NodeSpec(
         },
         "additionalProperties": False,
     },
+    literal=frozenset({"code"}),
+    aliases=("code",),
     may_move=True,
     yields=True,
     timeout_ms=_TIMEOUT_MS_MAX + 5_000,
 )
 
 
-async def run(context: NodeContext, config: JsonObject, items: Items) -> Outputs:
+async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
     """Run the code. Raises the sandbox's `NodeError`s, and `code_result_invalid` for a result of the wrong shape."""
     limits = CodeLimits(
         timeout_ms=min(config.get("timeout_ms", _TIMEOUT_MS), context.timeout_ms),

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from workflow import expression
-from workflow.spec import MAIN, Item, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs, Problem
+from workflow.spec import MAIN, Config, Item, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
 
 SPEC = NodeSpec(
     type="action.respond",
@@ -44,27 +43,20 @@ SPEC = NodeSpec(
 )
 
 
-async def run(context: NodeContext, config: JsonObject, items: Items) -> Outputs:
+async def run(_context: NodeContext, config: Config, items: Items) -> Outputs:
     """Make the answer out of the items."""
-    answer: JsonObject = {"status_code": config.get("status_code", 200), "body": _body(context, config, items)}
+    answer: JsonObject = {"status_code": config.get("status_code", 200), "body": _body(config, items)}
     return {MAIN: [Item(json=answer)]}
 
 
-def check(config: JsonObject) -> list[Problem]:
-    """Check the expressions of the body, where it is used."""
-    return expression.problems(config.get("body"), "body") if config.get("respond_with") == "json" else []
-
-
-def _body(context: NodeContext, config: JsonObject, items: Items) -> Any:
+def _body(config: Config, items: Items) -> Any:
     match config.get("respond_with", "first_item"):
         case "all_items":
             return [item["json"] for item in items]
         case "json":
-            first = items[0]["json"] if items else {}
-            scope = next(expression.scopes(context, [first]))
-            return expression.compile_value(config["body"]).evaluate(scope)
+            return config["body"]
         case _:
             return items[0]["json"] if items else None
 
 
-NODE_TYPE = NodeType(SPEC, run, check)
+NODE_TYPE = NodeType(SPEC, run)

@@ -2,14 +2,39 @@
 
 from typing import Any
 
-from workflow import expression
-from workflow.spec import MAIN, Item, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs, Problem
+from workflow.spec import (
+    MAIN,
+    Config,
+    Example,
+    Item,
+    Items,
+    JsonObject,
+    NodeContext,
+    NodeSpec,
+    NodeType,
+    Outputs,
+    Problem,
+)
 
 SPEC = NodeSpec(
     type="data.set",
     title="Set fields",
     category="data",
     description="Writes fields of every item, from fixed values or from what the item holds.",
+    each_item=True,
+    aliases=("set", "action.set"),
+    examples=(
+        Example(
+            title="A full name, and a fixed field inside an object",
+            config={"values": {"name": "{{ $json.first }} {{ $json.last }}", "source.kind": "import"}},
+            items=[{"first": "Ada", "last": "Lovelace"}],
+            outputs={
+                "main": [
+                    {"first": "Ada", "last": "Lovelace", "name": "Ada Lovelace", "source": {"kind": "import"}},
+                ]
+            },
+        ),
+    ),
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -36,33 +61,29 @@ SPEC = NodeSpec(
 )
 
 
-async def run(context: NodeContext, config: JsonObject, items: Items) -> Outputs:
+async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
     """Write the fields of each item; what came in is left as it is."""
-    values = [
-        (tuple(key.split(".")), expression.compile_value(value)) for key, value in config.get("values", {}).items()
-    ]
-    keep = config.get("keep_input", True)
     results: Items = []
-    for scope in expression.scopes(context, (item["json"] for item in items)):
-        target = dict(scope.json) if keep else {}
-        for path, value in values:
-            _write(target, path, value.evaluate(scope))
-        results.append(Item(json=target, paired_item=scope.item_index))
+    for index, item in enumerate(items):
+        with context.item(index):
+            filled = config.of(index)
+            target = dict(item["json"]) if filled.get("keep_input", True) else {}
+            for key, value in filled.get("values", {}).items():
+                _write(target, key.split("."), value)
+            results.append(Item(json=target, paired_item=index))
     return {MAIN: results}
 
 
 def check(config: JsonObject) -> list[Problem]:
-    """Check the expressions, and that every path has a name between its dots."""
-    values = config.get("values", {})
-    empty = [
+    """Check that every path has a name between its dots."""
+    return [
         Problem("path_empty", f"the path {key!r} has an empty name between its dots", f"values.{key}")
-        for key in values
+        for key in config.get("values", {})
         if "" in key.split(".")
     ]
-    return empty + expression.problems(values, "values")
 
 
-def _write(target: JsonObject, path: tuple[str, ...], value: Any) -> None:
+def _write(target: JsonObject, path: list[str], value: Any) -> None:
     """Write into `target`, which is ours; objects on the way are shared, so each is replaced by a copy."""
     for name in path[:-1]:
         below = target.get(name)

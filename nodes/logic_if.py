@@ -1,13 +1,11 @@
 """`logic.if`: sends every item one of two ways."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from workflow import expression
 from workflow.errors import NodeError
-from workflow.spec import Item, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs, Problem
+from workflow.spec import Config, Item, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
 
 _BINARY = (
     "equals",
@@ -29,6 +27,8 @@ SPEC = NodeSpec(
     category="logic",
     description="Sends every item to `true` or to `false`, by conditions on it.",
     outputs=("true", "false"),
+    each_item=True,
+    aliases=("if", "logic.condition"),
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -74,51 +74,33 @@ SPEC = NodeSpec(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    left: expression.Compiled
-    operator: str
-    right: expression.Compiled
-
-
-async def run(context: NodeContext, config: JsonObject, items: Items) -> Outputs:
+async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
     """Split the items. Raises `NodeError` (`type_mismatch`) where an operator does not fit its values."""
-    conditions = [
-        _Condition(
-            expression.compile_value(each["left"]), each["operator"], expression.compile_value(each.get("right"))
-        )
-        for each in config["conditions"]
-    ]
-    decisive = config.get("combine", "and") == "or"
     outputs: Outputs = {"true": [], "false": []}
-    for scope in expression.scopes(context, (item["json"] for item in items)):
-        met = not decisive
-        for position, condition in enumerate(conditions):
-            if _met(condition, scope, position) is decisive:
-                met = decisive
-                break
-        outputs["true" if met else "false"].append(Item(json=scope.json, paired_item=scope.item_index))
+    for index, item in enumerate(items):
+        with context.item(index):
+            met = _all_met(config.of(index), index)
+            outputs["true" if met else "false"].append(Item(json=item["json"], paired_item=index))
     return outputs
 
 
-def check(config: JsonObject) -> list[Problem]:
-    """Check the expressions."""
-    return expression.problems(config.get("conditions", []), "conditions")
+def _all_met(config: JsonObject, index: int) -> bool:
+    decisive = config.get("combine", "and") == "or"
+    for position, condition in enumerate(config["conditions"]):
+        if _met(condition, index, position) is decisive:
+            return decisive
+    return not decisive
 
 
-def _met(condition: _Condition, scope: expression.Scope, position: int) -> bool:
-    left = condition.left.evaluate(scope)
-    if condition.operator in _TESTS:
-        return _TESTS[condition.operator](left)
-    right = condition.right.evaluate(scope)
-    outcome = _COMPARISONS[condition.operator](left, right)
+def _met(condition: JsonObject, index: int, position: int) -> bool:
+    left, operator, right = condition["left"], condition["operator"], condition.get("right")
+    if operator in _TESTS:
+        return _TESTS[operator](left)
+    outcome = _COMPARISONS[operator](left, right)
     if outcome is None:
         left_type, right_type = _type(left), _type(right)
-        message = (
-            f"item {scope.item_index}, condition {position}: {condition.operator} cannot compare "
-            f"{left_type} with {right_type}"
-        )
-        fields = {"item_index": scope.item_index, "condition_index": position, "operator": condition.operator}
+        message = f"item {index}, condition {position}: {operator} cannot compare {left_type} with {right_type}"
+        fields = {"item_index": index, "condition_index": position, "operator": operator}
         raise NodeError(message, "type_mismatch", {**fields, "left_type": left_type, "right_type": right_type})
     return outcome
 
@@ -209,4 +191,4 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool | None]] = MappingProxyType
     }
 )
 
-NODE_TYPE = NodeType(SPEC, run, check)
+NODE_TYPE = NodeType(SPEC, run)

@@ -1,6 +1,6 @@
 """`logic.merge`: brings branches together again."""
 
-from workflow.spec import MAIN, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
+from workflow.spec import MAIN, Config, Items, NodeContext, NodeSpec, NodeType, Outputs
 
 SPEC = NodeSpec(
     type="logic.merge",
@@ -26,7 +26,7 @@ SPEC = NodeSpec(
 )
 
 
-async def run(_context: NodeContext, _config: JsonObject, items: Items) -> Outputs:
+async def run(_context: NodeContext, _config: Config, items: Items) -> Outputs:
     """Pass on the items, which arrive in the order of the connections."""
     return {MAIN: items}
 

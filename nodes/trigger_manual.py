@@ -1,6 +1,6 @@
 """`trigger.manual`: where an execution begins that somebody started."""
 
-from workflow.spec import MAIN, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
+from workflow.spec import MAIN, Config, Items, NodeContext, NodeSpec, NodeType, Outputs
 
 SPEC = NodeSpec(
     type="trigger.manual",
@@ -18,7 +18,7 @@ SPEC = NodeSpec(
 )
 
 
-async def run(_context: NodeContext, _config: JsonObject, items: Items) -> Outputs:
+async def run(_context: NodeContext, _config: Config, items: Items) -> Outputs:
     """Pass on the items that the execution was started with."""
     return {MAIN: items}
 

@@ -8,11 +8,12 @@ from workflow.states import ExecutionStatus
 
 @dataclass(frozen=True, slots=True)
 class StartNode:
-    """Begin this attempt. Pure nodes at once; visible ones when the flush that holds the cause has returned."""
+    """Begin this attempt, at that time or later. Pure nodes at once; visible ones when the flush that holds the cause has returned."""
 
     node: int
     run_index: int
     attempt: int
+    not_before_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

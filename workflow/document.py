@@ -1,12 +1,16 @@
 """The workflow document: what people write, as frozen pydantic models. Unknown fields are refused, with their place."""
 
+from enum import StrEnum
 from typing import Annotated, Any, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from workflow.errors import InvalidDefinition
 from workflow.findings import Finding, Severity
 from workflow.ports import Isolation
+from workflow.retry import RetryPolicy
+from workflow.spelling import respell
 
 NodeId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Handle: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -35,6 +39,35 @@ class Resources(_Part):
         return self.cpu > 0 or self.memory > 0
 
 
+class OnError(StrEnum):
+    """What a node's failure means for the execution."""
+
+    STOP = "stop"
+    """It fails with the node."""
+    CONTINUE = "continue"
+    """It goes on behind the node's first output, with the failed items and their errors."""
+    ERROR_OUTPUT = "error_output"
+    """It goes on behind the node's output `error`, with the failed items and their errors."""
+
+
+class Cycles(StrEnum):
+    """Whether connections may lead back without a node that loops."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is not a time zone of the IANA database") from None
+    return name
+
+
+TimeZone: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_zone)]
+
+
 class Node(_Part):
     """One node."""
 
@@ -43,6 +76,12 @@ class Node(_Part):
     name: Annotated[str, StringConstraints(max_length=255)] = ""
     position: Position = Position()
     config: dict[str, Any] = Field(default_factory=dict)
+    disabled: bool = Field(default=False, description="it does nothing and passes its items on")
+    on_error: OnError = Field(default=OnError.STOP, description="what its failure means for the execution")
+    retry: RetryPolicy | None = Field(default=None, description="null: it is tried once")
+    pinned: dict[Handle, list[dict[str, Any]]] | None = Field(
+        default=None, description="the objects that it gives, by output, instead of doing its work"
+    )
     timeout_ms: int | None = Field(default=None, ge=1, le=86_400_000)
     resources: Resources = Resources()
 
@@ -60,6 +99,11 @@ class WorkflowSettings(_Part):
     """Settings of the whole workflow."""
 
     isolation: Isolation = Isolation.POOLED
+    timeout_ms: int = Field(default=0, ge=0, le=2_592_000_000, description="of a whole execution; 0: none")
+    max_parallel_nodes: int = Field(default=0, ge=0, le=10_000, description="nodes under way at once; 0: no limit")
+    cycles: Cycles = Field(default=Cycles.REFUSE, description="whether connections may lead back without a loop node")
+    max_node_runs: int = Field(default=1_000, ge=1, le=100_000, description="how often one node may run")
+    timezone: TimeZone = Field(default="UTC", description="an IANA name, for dates in expressions and nodes")
 
 
 class Document(_Part):
@@ -85,7 +129,7 @@ def _node_id(value: Any, location: tuple[int | str, ...]) -> str:
 def parse_document(value: Any) -> Document:
     """Return the document. Raises `InvalidDefinition` with a finding for each place that is malformed."""
     try:
-        return Document.model_validate(value)
+        return Document.model_validate(respell(value))
     except ValidationError as error:
         findings = [
             Finding(

@@ -4,12 +4,12 @@ An event carries no item data, only which handles are live and with how many ite
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
 from workflow.errors import Bug
-from workflow.states import ExecutionStatus
+from workflow.states import TERMINAL, ExecutionStatus
 
 MESSAGE_CHARS_MAX = 400
 """Longer messages are cut in the event; the node execution keeps the whole."""
@@ -59,7 +59,7 @@ class NodeCompleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFailed:
-    """An attempt failed."""
+    """An attempt failed. `handles` are the error items it would give if it failed for good; `retryable` that it may succeed later."""
 
     kind: ClassVar[str] = "node.failed"
     at_ms: int
@@ -69,6 +69,8 @@ class NodeFailed:
     code: str
     message: str
     duration_ms: float
+    retryable: bool = True
+    handles: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +83,16 @@ class CancelRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionTimedOut:
+    """The execution's time limit is over."""
+
+    kind: ClassVar[str] = "execution.time_over"
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionFinished:
-    """The end: status is terminal. Its kind is `execution.completed`, `execution.failed` or `execution.cancelled`."""
+    """The end: status is terminal. Its kind is `execution.` and the status."""
 
     at_ms: int
     status: ExecutionStatus
@@ -97,13 +107,31 @@ class ExecutionFinished:
 
 
 Event: TypeAlias = (
-    ExecutionStarted | ExecutionResumed | NodeStarted | NodeCompleted | NodeFailed | CancelRequested | ExecutionFinished
+    ExecutionStarted
+    | ExecutionResumed
+    | NodeStarted
+    | NodeCompleted
+    | NodeFailed
+    | CancelRequested
+    | ExecutionTimedOut
+    | ExecutionFinished
 )
 
 _PLAIN: Mapping[str, type[Any]] = MappingProxyType(
-    {t.kind: t for t in (ExecutionStarted, ExecutionResumed, NodeStarted, NodeCompleted, NodeFailed, CancelRequested)}
+    {
+        t.kind: t
+        for t in (
+            ExecutionStarted,
+            ExecutionResumed,
+            NodeStarted,
+            NodeCompleted,
+            NodeFailed,
+            CancelRequested,
+            ExecutionTimedOut,
+        )
+    }
 )
-TERMINAL_KINDS = frozenset({"execution.completed", "execution.failed", "execution.cancelled"})
+TERMINAL_KINDS = frozenset({f"execution.{status.value}" for status in TERMINAL})
 
 
 def to_body(event: Event) -> dict[str, Any]:

@@ -7,7 +7,7 @@ it is, null and missing values as nothing, other values as JSON. A path that lea
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, TypeAlias
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 import orjson
 
 from workflow.errors import BadInput
-from workflow.spec import JsonObject, NodeContext, Problem
+from workflow.spec import JsonObject, Problem
 from workflow.values import encode
 
 _OPEN = "{{"
@@ -40,14 +40,6 @@ class Scope:
     execution_id: str
     workflow_id: str | None
     workflow_name: str
-
-
-def scopes(context: NodeContext, objects: Iterable[JsonObject]) -> Iterator[Scope]:
-    """Give the scope of each item, in order; `objects` are the items' `json`."""
-    execution_id = str(context.execution_id)
-    workflow_id = str(context.workflow_id) if context.workflow_id else None
-    for index, value in enumerate(objects):
-        yield Scope(value, index, execution_id, workflow_id, context.workflow_name)
 
 
 class _Failure(NamedTuple):

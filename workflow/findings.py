@@ -24,3 +24,13 @@ class Finding:
     def as_dict(self) -> dict[str, str]:
         """Return the finding as JSON."""
         return asdict(self)
+
+
+def error(code: str, message: str, node_id: str = "", field: str = "") -> Finding:
+    """Return a finding that blocks."""
+    return Finding(severity=Severity.ERROR, code=code, message=message, node_id=node_id, field=field)
+
+
+def warning(code: str, message: str, node_id: str = "", field: str = "") -> Finding:
+    """Return a finding that does not block."""
+    return Finding(severity=Severity.WARNING, code=code, message=message, node_id=node_id, field=field)

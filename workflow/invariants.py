@@ -1,7 +1,9 @@
 """Every invariant of a state, checked after every step in tests."""
 
 from workflow.errors import Bug
-from workflow.machine import State
+from workflow.plan import Edge
+from workflow.regions import ROOT
+from workflow.state import State
 from workflow.states import SETTLED, ExecutionStatus, NodeStatus
 
 
@@ -9,36 +11,77 @@ def check(state: State) -> None:
     """Raise `Bug` naming the first invariant that does not hold."""
     running = {index for index, node in enumerate(state.nodes) if node.status is NodeStatus.RUNNING}
     _hold(running == state.running, "the running set holds the running nodes")
-    unsettled = sum(node.status not in SETTLED for node in state.nodes)
-    _hold(unsettled == state.unsettled, "unsettled counts the nodes that are not settled")
-    for plan_node, node in zip(state.plan.nodes, state.nodes, strict=True):
-        sources = [(state.nodes[edge.source], edge.source_handle) for edge in plan_node.inputs]
-        decided = [
-            (source, handle)
-            for source, handle in sources
-            if source.status in (NodeStatus.COMPLETED, NodeStatus.SKIPPED)
-        ]
-        live = sum(handle in source.handles for source, handle in decided)
-        _hold(node.undecided == len(sources) - len(decided), f"{plan_node.id}: undecided counts the undecided inputs")
-        _hold(node.live == live, f"{plan_node.id}: live counts the inputs that carry items")
-        begun = node.status not in (NodeStatus.PENDING, NodeStatus.SKIPPED)
-        _hold(
-            not begun or plan_node.start or (node.undecided == 0 and live > 0),
-            f"{plan_node.id}: begun before its inputs",
-        )
-        _hold(
-            node.attempt > 0 if begun else node.attempt == 0, f"{plan_node.id}: attempts are counted from 1 once begun"
-        )
-        if node.status is NodeStatus.SKIPPED:
-            _hold(node.undecided == 0 and live == 0, f"{plan_node.id}: skipped although something could reach it")
+    limit = state.plan.max_parallel_nodes
+    _hold(not limit or len(running) <= limit, "no more nodes are under way than may be")
+    _hold(len(set(state.ready)) == len(state.ready), "a node is ready once")
     if state.status is ExecutionStatus.COMPLETED:
-        _hold(unsettled == 0, "a completed execution has no unsettled node")
-    if state.status is ExecutionStatus.RUNNING:
-        _hold(
-            bool(running) or state.stop is not None, "a running execution has something under way, or is about to end"
-        )
+        _hold(state.unsettled == 0, "a completed execution has no unsettled node")
     if state.status.terminal:
         _hold(not running, "a terminal execution has nothing under way")
+        return
+    if state.status is ExecutionStatus.RUNNING and state.stop is None:
+        _hold(bool(running), "a running execution has something under way, or is about to end")
+        _check_regions(state)
+        _check_nodes(state)
+
+
+def _check_regions(state: State) -> None:
+    for number, region in enumerate(state.plan.regions.regions):
+        if number == ROOT or _in_round(state, number):
+            open_members = sum(not _settled(state, index) for index in region.direct)
+            _hold(open_members == state.regions[number].unsettled, f"region {number} counts its unsettled members")
+            _hold(open_members > 0, f"region {number} is under way because a member is unsettled")
+
+
+def _check_nodes(state: State) -> None:
+    for plan_node, node in zip(state.plan.nodes, state.nodes, strict=True):
+        name, number = plan_node.id, state.plan.regions.region_of[plan_node.index]
+        if number < 0:
+            _hold(node.status is NodeStatus.SKIPPED, f"{name}: no start leads to it, so it is skipped")
+            continue
+        begun = node.status in (NodeStatus.RUNNING, NodeStatus.COMPLETED, NodeStatus.FAILED)
+        _hold(not begun or (node.runs > 0 and node.attempt > 0), f"{name}: begun, so its runs and attempts are counted")
+        if not _in_round(state, number):
+            continue
+        inputs = [edge for edge in plan_node.inputs if edge.position not in state.plan.regions.returning]
+        undecided = sum(not _decided(state, edge) for edge in inputs)
+        _hold(node.undecided == undecided, f"{name}: undecided counts the undecided inputs")
+        if begun or plan_node.index in state.ready:
+            _hold(plan_node.start or (undecided == 0 and bool(node.arrivals)), f"{name}: begun before its inputs")
+        if node.status is NodeStatus.SKIPPED:
+            _hold(undecided == 0 and not node.arrivals, f"{name}: skipped although something could reach it")
+        if node.status is NodeStatus.PENDING and plan_node.index not in state.ready and not plan_node.start:
+            _hold(undecided > 0, f"{name}: waits although nothing is missing")
+
+
+def _in_round(state: State, number: int) -> bool:
+    """Whether a round of this region, and of all around it, is under way."""
+    while number != ROOT:
+        region = state.plan.regions.regions[number]
+        own, header = state.regions[number], state.nodes[region.header]
+        if own.rounds == 0 or own.ended or header.status is NodeStatus.RUNNING or region.header in state.ready:
+            return False
+        number = region.parent
+    return True
+
+
+def _settled(state: State, index: int) -> bool:
+    headed = state.plan.regions.headed_by.get(index)
+    if headed is not None:
+        return state.regions[headed].ended
+    return state.nodes[index].status in SETTLED
+
+
+def _decided(state: State, edge: Edge) -> bool:
+    regions = state.plan.regions
+    source = regions.headed_by.get(edge.source)
+    inside = regions.region_of[edge.source] if source is None else source
+    outside = regions.region_of[edge.target]
+    if inside == outside:
+        return _settled(state, edge.source) if source is None else state.regions[source].rounds > 0
+    while regions.regions[inside].parent != outside:
+        inside = regions.regions[inside].parent
+    return state.regions[inside].ended
 
 
 def _hold(truth: bool, invariant: str) -> None:

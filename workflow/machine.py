@@ -4,27 +4,25 @@ Theory of operation. An execution is a fold: `step(state, event)` changes the st
 do next. It looks at no clock and performs nothing, so `replay(plan, events)` of the stored events gives the same state as the
 owner had who stored them, and `outstanding(state)` gives the commands that should be in flight: recovery is the normal path.
 
-Rule 1. Everything that changes a state is in this file. The state holds statuses, attempts, live handles, never items.
+Rule 1. Everything that changes a state is in this file and in `workflow.flow`, how settling spreads through the graph.
 Rule 2. `step` is total. A stale or duplicate event (another attempt, a settled node, a terminal execution) is a no-op. An
 illegal one (a node that is not there, a result before the start) raises `IllegalEvent`, and nothing has changed.
 Rule 3. Statuses change along the tables of `workflow.states`; nothing leaves a terminal status.
 
-Readiness. Every connection is decided once: live when its source completed with at least one item on that handle, else dead. A
-node whose connections are all decided starts if one of them is live, and is skipped if none is; a skipped node decides its
-connections dead in turn, until nothing more follows. So a join waits for its live inputs only, and each connection is looked at
-once, whatever the size of the graph.
-
-Failing and cancelling. The first failed node, or a request to cancel, stops the execution: nothing starts any more, what is
-under way is aborted, and the execution finishes. Results that still arrive are stale.
+Failing. A failed attempt is followed by another one if the node's policy allows it, after a delay. A node that has failed for
+good gives its failed items to its first output or to `error`, if its `on_error` says so; else the innermost try around it
+catches the failure; else it stops the execution, as a request to cancel and the execution's time limit do: nothing starts any
+more, what is under way is aborted, and the execution finishes. Results that still arrive are stale.
 
 Attempts. `ExecutionResumed` says that the attempts under way died with their owner. They start again under the next attempt
 number, which is not a retry of the user's. A node that may start at most once, and whose start was recorded, fails instead.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from uuid import UUID
 
-from workflow.commands import AbortNode, Command, FailNode, FinishExecution, SkipNode, StartNode
+from workflow.commands import Command, FailNode, FinishExecution, SkipNode, StartNode
+from workflow.document import OnError
 from workflow.errors import Bug
 from workflow.events import (
     CancelRequested,
@@ -32,12 +30,15 @@ from workflow.events import (
     ExecutionFinished,
     ExecutionResumed,
     ExecutionStarted,
+    ExecutionTimedOut,
     NodeCompleted,
     NodeFailed,
     NodeStarted,
 )
-from workflow.plan import Edge, Plan
-from workflow.spec import Effect
+from workflow.flow import Spread, catching_region
+from workflow.plan import Plan
+from workflow.spec import Caught, Effect
+from workflow.state import NO_EXECUTION, State, initial
 from workflow.states import ExecutionStatus, NodeStatus
 
 
@@ -45,42 +46,6 @@ class IllegalEvent(Bug):
     """An event that cannot have happened to this execution; the state is unchanged."""
 
     default_code = "illegal_event"
-
-
-@dataclass(slots=True)
-class NodeState:
-    """One node of one execution."""
-
-    status: NodeStatus
-    undecided: int
-    """Connections to it that are not decided yet."""
-    live: int = 0
-    """Connections to it that carry items."""
-    run_index: int = 0
-    attempt: int = 0
-    announced: bool = False
-    """Whether the start of the present attempt was recorded."""
-    handles: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class State:
-    """Where an execution stands. Changed by `step` alone."""
-
-    plan: Plan
-    nodes: list[NodeState]
-    status: ExecutionStatus = ExecutionStatus.QUEUED
-    epoch: int = 0
-    unsettled: int = 0
-    running: set[int] = field(default_factory=set)
-    stop: FinishExecution | None = None
-    """How the execution ends, once that is decided."""
-
-
-def initial(plan: Plan) -> State:
-    """Return the state of an execution of which nothing has happened."""
-    nodes = [NodeState(NodeStatus.PENDING, len(node.inputs)) for node in plan.nodes]
-    return State(plan, nodes, unsettled=len(nodes))
 
 
 def step(state: State, event: Event) -> list[Command]:
@@ -103,13 +68,16 @@ def step(state: State, event: Event) -> list[Command]:
             return _fail(state, event)
         case CancelRequested():
             return _stop(state, FinishExecution(ExecutionStatus.CANCELLED, "cancelled", f"cancelled by {event.by}"))
+        case ExecutionTimedOut():
+            message = f"the execution took longer than its {state.plan.timeout_ms} ms"
+            return _stop(state, FinishExecution(ExecutionStatus.TIMEOUT, "execution_timeout", message))
         case ExecutionFinished():
             return _finish(state, event)
 
 
-def replay(plan: Plan, events: Iterable[Event]) -> State:
+def replay(plan: Plan, events: Iterable[Event], execution_id: UUID = NO_EXECUTION) -> State:
     """Return the state after these events, as their owner had it."""
-    state = initial(plan)
+    state = initial(plan, execution_id)
     for event in events:
         step(state, event)
     return state
@@ -128,7 +96,7 @@ def outstanding(state: State) -> list[Command]:
             message = "the owner died after this node had started; whether its effect happened is not known"
             commands.append(FailNode(index, node.run_index, node.attempt, "unknown_outcome", message))
         else:
-            commands.append(StartNode(index, node.run_index, node.attempt))
+            commands.append(StartNode(index, node.run_index, node.attempt, node.not_before_ms))
     return commands
 
 
@@ -137,13 +105,17 @@ def _start(state: State, event: ExecutionStarted) -> list[Command]:
         return []
     state.status = ExecutionStatus.RUNNING
     state.epoch = event.epoch
-    commands: list[Command] = []
+    spread = Spread(state)
     for node in state.plan.nodes:
         if node.start:
-            _begin(state, node.index, commands)
-        elif not node.inputs:
-            _skip(state, node.index, commands)
-    return commands + _end(state)
+            spread.begin(node.index)
+        elif state.plan.regions.region_of[node.index] < 0:
+            state.nodes[node.index].status = NodeStatus.SKIPPED
+            state.nodes[node.index].runs = 1
+            spread.commands.append(SkipNode(node.index, 0))
+    spread.run()
+    spread.finish_if_settled()
+    return spread.commands
 
 
 def _resume(state: State, event: ExecutionResumed) -> list[Command]:
@@ -152,14 +124,13 @@ def _resume(state: State, event: ExecutionResumed) -> list[Command]:
     if event.epoch <= state.epoch:
         return []
     state.epoch = event.epoch
-    commands = outstanding(state)
     restarted: list[Command] = []
-    for command in commands:
+    for command in outstanding(state):
         if isinstance(command, StartNode):
             node = state.nodes[command.node]
             node.attempt += 1
             node.announced = False
-            restarted.append(StartNode(command.node, command.run_index, node.attempt))
+            restarted.append(StartNode(command.node, command.run_index, node.attempt, node.not_before_ms))
         else:
             restarted.append(command)
     return restarted
@@ -169,39 +140,73 @@ def _complete(state: State, event: NodeCompleted) -> list[Command]:
     index = _attempt(state, event)
     if index is None:
         return []
-    known = state.plan.nodes[index].type.spec.outputs
-    if not set(event.handles) <= set(known):
-        raise IllegalEvent(f"{event.node_id!r} has no such output", fields={"handles": sorted(event.handles)})
-    node = state.nodes[index]
-    node.status = NodeStatus.COMPLETED
-    node.handles = {handle: count for handle, count in event.handles.items() if count > 0}
-    state.running.discard(index)
-    state.unsettled -= 1
-    commands: list[Command] = []
-    _decide(state, state.plan.nodes[index].outputs, commands)
-    return commands + _end(state)
+    _check_handles(state, index, event)
+    return _settled(state, index, NodeStatus.COMPLETED, event)
 
 
 def _fail(state: State, event: NodeFailed) -> list[Command]:
     index = _attempt(state, event)
     if index is None:
         return []
-    state.nodes[index].status = NodeStatus.FAILED
+    _check_handles(state, index, event)
+    plan_node, node = state.plan.nodes[index], state.nodes[index]
+    if may_retry(state, event):
+        node.failures += 1
+        node.attempt += 1
+        node.announced = False
+        policy = plan_node.retry
+        delay_ms = policy.delay_ms(node.failures, state.execution_id, plan_node.id) if policy else 0
+        node.not_before_ms = event.at_ms + delay_ms
+        return [StartNode(index, node.run_index, node.attempt, node.not_before_ms)]
+    if plan_node.on_error is not OnError.STOP:
+        return _settled(state, index, NodeStatus.FAILED, event)
+    node.status = NodeStatus.FAILED
     state.running.discard(index)
-    state.unsettled -= 1
-    return _stop(state, FinishExecution(ExecutionStatus.FAILED, event.code, event.message, index))
+    spread = Spread(state)
+    region = catching_region(state.plan, index)
+    if region is None:
+        spread.stop(FinishExecution(ExecutionStatus.FAILED, event.code, event.message, index))
+        return spread.commands
+    caught = Caught(node_id=plan_node.id, run_index=event.run_index, code=event.code, message=event.message)
+    spread.catch(region, caught)
+    return spread.commands
+
+
+def may_retry(state: State, event: NodeFailed) -> bool:
+    """Whether this failure, of an attempt under way, will be followed by another attempt.
+
+    A node that may start at most once is never tried again, whatever its policy says.
+    """
+    index = state.plan.by_id[event.node_id]
+    policy = state.plan.nodes[index].retry
+    if policy is None or state.plan.nodes[index].effect is Effect.AT_MOST_ONCE:
+        return False
+    return policy.allows(state.nodes[index].failures + 1, event.code, retryable=event.retryable)
+
+
+def _settled(state: State, index: int, status: NodeStatus, event: NodeCompleted | NodeFailed) -> list[Command]:
+    node = state.nodes[index]
+    node.status = status
+    node.handles = {handle: count for handle, count in event.handles.items() if count > 0}
+    state.running.discard(index)
+    spread = Spread(state)
+    spread.completed(index)
+    spread.run()
+    spread.finish_if_settled()
+    return spread.commands
+
+
+def _check_handles(state: State, index: int, event: NodeCompleted | NodeFailed) -> None:
+    if not set(event.handles) <= set(state.plan.nodes[index].handles):
+        raise IllegalEvent(f"{event.node_id!r} has no such output", fields={"handles": sorted(event.handles)})
 
 
 def _stop(state: State, end: FinishExecution) -> list[Command]:
     if state.status is not ExecutionStatus.RUNNING:
         raise IllegalEvent("an execution that has not started cannot be stopped", fields={"status": state.status})
-    if state.stop is not None:
-        return []
-    state.stop = end
-    aborts: list[Command] = [
-        AbortNode(index, state.nodes[index].run_index, state.nodes[index].attempt) for index in sorted(state.running)
-    ]
-    return [*aborts, end]
+    spread = Spread(state)
+    spread.stop(end)
+    return spread.commands
 
 
 def _finish(state: State, event: ExecutionFinished) -> list[Command]:
@@ -214,7 +219,6 @@ def _finish(state: State, event: ExecutionFinished) -> list[Command]:
         raise IllegalEvent("an execution finishes with a terminal status", fields={"status": event.status})
     for index in state.running:
         state.nodes[index].status = NodeStatus.CANCELLED
-        state.unsettled -= 1
     state.running.clear()
     state.status = event.status
     return []
@@ -226,7 +230,12 @@ def _attempt(state: State, event: NodeStarted | NodeCompleted | NodeFailed) -> i
     if index is None:
         raise IllegalEvent(f"there is no node {event.node_id!r}", fields={"event": event.kind})
     node = state.nodes[index]
-    if state.status is ExecutionStatus.QUEUED or event.attempt > node.attempt:
+    if state.status is ExecutionStatus.QUEUED or event.run_index > node.run_index:
+        raise IllegalEvent(
+            f"run {event.run_index} of {event.node_id!r} was never started",
+            fields={"event": event.kind, "run_index": node.run_index},
+        )
+    if event.run_index == node.run_index and event.attempt > node.attempt:
         raise IllegalEvent(
             f"attempt {event.attempt} of {event.node_id!r} was never started",
             fields={"event": event.kind, "attempt": node.attempt},
@@ -238,44 +247,3 @@ def _attempt(state: State, event: NodeStarted | NodeCompleted | NodeFailed) -> i
         or event.attempt != node.attempt
     )
     return None if stale else index
-
-
-def _begin(state: State, index: int, commands: list[Command]) -> None:
-    node = state.nodes[index]
-    node.status = NodeStatus.RUNNING
-    node.attempt = 1
-    state.running.add(index)
-    commands.append(StartNode(index, node.run_index, node.attempt))
-
-
-def _skip(state: State, index: int, commands: list[Command]) -> None:
-    node = state.nodes[index]
-    node.status = NodeStatus.SKIPPED
-    state.unsettled -= 1
-    commands.append(SkipNode(index, node.run_index))
-    _decide(state, state.plan.nodes[index].outputs, commands)
-
-
-def _decide(state: State, edges: Iterable[Edge], commands: list[Command]) -> None:
-    """Decide the connections that leave a settled node, and settle what is decided by that, to a fixed point."""
-    todo = list(edges)
-    for edge in todo:
-        target = state.nodes[edge.target]
-        target.undecided -= 1
-        target.live += edge.source_handle in state.nodes[edge.source].handles
-        if target.undecided or target.status is not NodeStatus.PENDING:
-            continue
-        if target.live:
-            _begin(state, edge.target, commands)
-        else:
-            target.status = NodeStatus.SKIPPED
-            state.unsettled -= 1
-            commands.append(SkipNode(edge.target, target.run_index))
-            todo.extend(state.plan.nodes[edge.target].outputs)
-
-
-def _end(state: State) -> list[Command]:
-    if state.unsettled or state.stop:
-        return []
-    state.stop = FinishExecution(ExecutionStatus.COMPLETED)
-    return [state.stop]

@@ -1,21 +1,25 @@
 """The plan: a document turned into what the engine walks over. Deterministic: the same document makes the same plan.
 
-Nodes are numbered in the order of the document; everything hot refers to them by number.
+Nodes and connections are numbered in the order of the document; everything hot refers to them by number.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflow.document import Document, Resources
+from workflow.config import ConfigTemplate
+from workflow.document import Document, Node, OnError, Resources
 from workflow.ports import Isolation
-from workflow.spec import Catalog, Effect, NodeType
+from workflow.regions import Link, Regions, find_regions
+from workflow.retry import RetryPolicy
+from workflow.spec import ERROR, Catalog, Config, Effect, Item, Items, NodeContext, NodeFunction, NodeType, Outputs
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A connection, seen from its target."""
+    """A connection. `position` is its place in the document."""
 
+    position: int
     source: int
     source_handle: str
     target: int
@@ -24,24 +28,31 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class PlanNode:
-    """One node of the plan."""
+    """One node of the plan. Its edges are those that items can pass: from sources that some start leads to."""
 
     index: int
     id: str
     name: str
     type: NodeType
     config: dict[str, Any]
+    template: ConfigTemplate = field(repr=False, compare=False)
+    handles: tuple[str, ...]
+    """Its output handles, with `error` where it has one."""
     timeout_ms: int
     resources: Resources
+    retry: RetryPolicy | None
+    on_error: OnError
     inputs: tuple[Edge, ...]
     outputs: tuple[Edge, ...]
     start: bool
     """Whether it begins the execution: it gets the execution's input."""
+    idle: str = ""
+    """Why its work is not done: `disabled` or `pinned`."""
 
     @property
     def effect(self) -> Effect:
         """What it does to the world outside."""
-        return self.type.spec.effect
+        return Effect.PURE if self.idle else self.type.spec.effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,41 +61,120 @@ class Plan:
 
     name: str
     nodes: tuple[PlanNode, ...]
+    edges: tuple[Edge, ...]
+    regions: Regions = field(repr=False)
     isolation: Isolation
+    timeout_ms: int
+    max_parallel_nodes: int
+    max_node_runs: int
+    timezone: str
     by_id: Mapping[str, int] = field(repr=False)
 
 
 def make_plan(document: Document, catalog: Catalog) -> Plan:
     """Make the plan of a document that compiles without errors.
 
-    An execution starts at the triggers, or, where there is none, at every node without an incoming connection.
-    Raises `KeyError` for a node type or a connection that `compile_document` would have refused.
+    An execution starts at the triggers, or, where there is none, at every node without an incoming connection. A disabled
+    trigger starts nothing. Raises `KeyError` for a node type or a connection that `Compiler.compile` would have refused,
+    `TwoEntries` and `ReturnsFromOutside` for cycles that it would have refused, `BadInput` for an expression.
     """
     by_id = {node.id: index for index, node in enumerate(document.nodes)}
-    incoming: list[list[Edge]] = [[] for _ in document.nodes]
-    outgoing: list[list[Edge]] = [[] for _ in document.nodes]
-    for c in document.connections:
-        edge = Edge(by_id[c.source], c.sourceHandle, by_id[c.target], c.targetHandle)
-        incoming[edge.target].append(edge)
-        outgoing[edge.source].append(edge)
-    types = [catalog.get(node.type) for node in document.nodes]
-    has_trigger = any(t is not None and t.spec.trigger for t in types)
-    nodes = []
-    for index, (node, node_type) in enumerate(zip(document.nodes, types, strict=True)):
-        if node_type is None:
-            raise KeyError(node.type)
-        nodes.append(
-            PlanNode(
-                index=index,
-                id=node.id,
-                name=node.name or node_type.spec.title,
-                type=node_type,
-                config=node.config,
-                timeout_ms=node.timeout_ms or node_type.spec.timeout_ms,
-                resources=node.resources,
-                inputs=tuple(incoming[index]),
-                outputs=tuple(outgoing[index]),
-                start=node_type.spec.trigger if has_trigger else not incoming[index],
-            )
-        )
-    return Plan(name=document.name, nodes=tuple(nodes), isolation=document.settings.isolation, by_id=by_id)
+    types = [_type(catalog, node) for node in document.nodes]
+    edges = tuple(
+        Edge(position, by_id[c.source], c.sourceHandle, by_id[c.target], c.targetHandle)
+        for position, c in enumerate(document.connections)
+    )
+    starts = _starts(document, types, {edge.target for edge in edges})
+    bodies = frozenset(i for i, t in enumerate(types) if t.spec.body and not _idle(document.nodes[i]))
+    links = [
+        Link(e.source, e.target, e.source in bodies and e.source_handle == types[e.source].spec.body) for e in edges
+    ]
+    regions = find_regions(len(types), links, sorted(starts), bodies)
+    incoming: list[list[Edge]] = [[] for _ in types]
+    outgoing: list[list[Edge]] = [[] for _ in types]
+    for edge in edges:
+        if regions.region_of[edge.source] >= 0:
+            incoming[edge.target].append(edge)
+            outgoing[edge.source].append(edge)
+    nodes = [
+        _plan_node(index, node, types[index], incoming[index], outgoing[index], start=index in starts)
+        for index, node in enumerate(document.nodes)
+    ]
+    return Plan(
+        name=document.name,
+        nodes=tuple(nodes),
+        edges=edges,
+        regions=regions,
+        isolation=document.settings.isolation,
+        timeout_ms=document.settings.timeout_ms,
+        max_parallel_nodes=document.settings.max_parallel_nodes,
+        max_node_runs=document.settings.max_node_runs,
+        timezone=document.settings.timezone,
+        by_id=by_id,
+    )
+
+
+def _type(catalog: Catalog, node: Node) -> NodeType:
+    found = catalog.get(node.type)
+    if found is None:
+        raise KeyError(node.type)
+    return found
+
+
+def _idle(node: Node) -> str:
+    if node.disabled:
+        return "disabled"
+    return "" if node.pinned is None else "pinned"
+
+
+def _starts(document: Document, types: list[NodeType], with_input: set[int]) -> set[int]:
+    triggers = {index for index, found in enumerate(types) if found.spec.trigger}
+    if triggers:
+        return {index for index in triggers if not document.nodes[index].disabled}
+    return set(range(len(types))) - with_input
+
+
+def _plan_node(
+    index: int, node: Node, node_type: NodeType, incoming: list[Edge], outgoing: list[Edge], *, start: bool
+) -> PlanNode:
+    idle = _idle(node)
+    handles = node_type.outputs(node.config)
+    if node.on_error is OnError.ERROR_OUTPUT:
+        handles = (*handles, ERROR)
+    config = {} if idle else node.config
+    runs = node_type
+    if node.disabled:
+        runs = NodeType(node_type.spec, _pass_on(handles[0]))
+    elif node.pinned is not None:
+        runs = NodeType(node_type.spec, _give(node.pinned))
+    return PlanNode(
+        index=index,
+        id=node.id,
+        name=node.name or node_type.spec.title,
+        type=runs,
+        config=config,
+        template=ConfigTemplate(config, node_type.spec),
+        handles=handles,
+        timeout_ms=node.timeout_ms or node_type.spec.timeout_ms,
+        resources=node.resources,
+        retry=node.retry,
+        on_error=node.on_error,
+        inputs=tuple(incoming),
+        outputs=tuple(outgoing),
+        start=start,
+        idle=idle,
+    )
+
+
+def _pass_on(handle: str) -> NodeFunction:
+    async def run(_context: NodeContext, _config: Config, items: Items) -> Outputs:
+        return {handle: [Item(**{**item, "paired_item": index}) for index, item in enumerate(items)]}
+
+    return run
+
+
+def _give(pinned: Mapping[str, list[dict[str, Any]]]) -> NodeFunction:
+    async def run(_context: NodeContext, _config: Config, _items: Items) -> Outputs:
+        return {handle: [Item(json=each) for each in objects] for handle, objects in pinned.items()}
+
+    return run

@@ -5,26 +5,45 @@ handle a list of `{"json": {...}}`. An output handle with at least one item is l
 taken, and what can only be reached through it is skipped.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
 from uuid import UUID
 
+from workflow.errors import NodeError
+
 JsonObject: TypeAlias = dict[str, Any]
 
 
+class Binary(TypedDict):
+    """A file beside an item's object; `data` is base64."""
+
+    data: str
+    mime_type: str
+    size_bytes: int
+    file_name: NotRequired[str]
+
+
 class Item(TypedDict):
-    """One item of data: an object, and the index of the input item that it came from, where there is one."""
+    """One item of data: an object, files by name, and where it came from.
+
+    `paired_item` is the index of the input item that it was made of, or the indexes where it was made of several; it
+    counts through the list of items that the node was given.
+    """
 
     json: JsonObject
-    paired_item: NotRequired[int]
+    binary: NotRequired[dict[str, Binary]]
+    paired_item: NotRequired[int | list[int]]
 
 
 Items: TypeAlias = list[Item]
 Outputs: TypeAlias = dict[str, Items]
 
 MAIN = "main"
+ERROR = "error"
+"""The output of failed items, on every node with `on_error: error_output`."""
 
 
 class Effect(StrEnum):
@@ -46,11 +65,27 @@ class Placement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A worked example of a node type, shown in its docs and run by the tests.
+
+    `items` are the objects that come in; `outputs` the objects that go out by handle, or None where they differ from one
+    execution to the next.
+    """
+
+    title: str
+    config: JsonObject
+    items: Sequence[JsonObject] = ()
+    outputs: Mapping[str, Sequence[JsonObject]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
     """What a node type declares. It drives the catalogue, the validation and the docs.
 
     `config_schema` is a JSON Schema (draft 2020-12) of `config`; `outputs` are its output handles in order. `yields` says that
-    the function really waits (for a subprocess, a thread, a socket), so that several are worth running at once.
+    the function really waits (for a subprocess, a thread, a socket), so that several are worth running at once. `literal`
+    names the fields of the config that are taken as they are, without `{{ }}`; the other strings may hold placeholders,
+    which are filled in before the function runs: for the first item, or with `each_item` for every item (`Config.of`).
     """
 
     type: str
@@ -69,6 +104,55 @@ class NodeSpec:
     """Whether the node may run as a Ray task, when it asks for resources or its input is large."""
     yields: bool = False
     timeout_ms: int = 60_000
+    each_item: bool = False
+    """Whether placeholders are filled in for every item."""
+    literal: frozenset[str] = frozenset()
+    body: str = ""
+    """The output behind which the node's body begins. The node runs again when a round of its body has settled, and begins
+    the next round by giving items on this output; when it gives none there, its other outputs go on."""
+    catches: bool = False
+    """Whether a failure in its body ends that round instead of the execution; the node then runs with `round.caught`."""
+    aliases: tuple[str, ...] = ()
+    """Other names that documents may use for this type."""
+    examples: tuple[Example, ...] = ()
+
+
+class Config(Mapping[str, Any]):
+    """The config of a node with its placeholders filled in.
+
+    As a mapping it is the config as the first item sees it, `of(index)` is the config for one item. Values are shared
+    with the document and with items, so nobody changes them. What could not be evaluated raises its `NodeError` when it
+    is asked for.
+    """
+
+    __slots__ = ("_each", "_whole")
+
+    def __init__(self, whole: JsonObject | NodeError, each: Sequence[JsonObject | NodeError] | None = None) -> None:
+        self._whole = whole
+        self._each = each
+
+    @property
+    def whole(self) -> JsonObject:
+        """The config for the first item as a plain object. Raises `NodeError`."""
+        if isinstance(self._whole, NodeError):
+            raise self._whole
+        return self._whole
+
+    def of(self, index: int) -> JsonObject:
+        """Return the config for the item of this index. Raises `NodeError` where it could not be evaluated for it."""
+        found = self._whole if self._each is None else self._each[index]
+        if isinstance(found, NodeError):
+            raise found
+        return found
+
+    def __getitem__(self, key: str) -> Any:
+        return self.whole[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.whole)
+
+    def __len__(self) -> int:
+        return len(self.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +192,50 @@ class Sandbox(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """What one connection to the node brought: nothing, where it was not taken.
+
+    `start` is where its items begin in the list of all items that the node is given.
+    """
+
+    handle: str
+    source_id: str
+    source_handle: str
+    items: Items
+    start: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caught:
+    """A failure in the body of a node that catches."""
+
+    node_id: str
+    run_index: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """Where a node with a body stands. The lists are shared: do not change them.
+
+    For `paired_item`, the items that entered the node count from 0, and what its body returned goes on from there.
+    """
+
+    number: int
+    """How many rounds of the body have settled since the node was entered; with 0, nothing has been returned."""
+    entered: Items
+    """What came to the node from outside of its body."""
+    returned: Items
+    """What the body returned in the round before."""
+    collected: Items
+    """All that the body has returned, in the order of the rounds."""
+    returns: bool
+    """Whether any connection leads back to the node."""
+    caught: Caught | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class NodeContext:
     """What a running node sees of its surroundings."""
@@ -120,8 +248,33 @@ class NodeContext:
     attempt: int
     timeout_ms: int
     sandbox: Sandbox
+    now_ms: int = 0
+    """When this attempt began (Unix)."""
+    timezone: str = "UTC"
+    """The workflow's time zone, an IANA name."""
+    branches: Sequence[Branch] = ()
+    """The connections to the node, in the order of the document; a node that starts an execution has none."""
+    round: Round | None = None
+    """Set for a node with a body."""
+    keep_going: bool = False
+    """Whether items may fail one by one (`on_error` is not `stop`)."""
+    error_handle: str = ""
+    """The output that failed items go to; empty where `on_error` is `stop`."""
     logs: list[str] = field(default_factory=list)
     """What the node printed, in order; kept beside its result."""
+    failed: dict[int, NodeError] = field(default_factory=dict)
+    """The items that failed by themselves, by index; the engine makes the error items."""
+
+    @contextmanager
+    def item(self, index: int) -> Iterator[None]:
+        """Do one item's work: if it raises `NodeError`, that item fails, or the node where `on_error` is `stop`."""
+        try:
+            yield
+        except NodeError as error:
+            error.fields.setdefault("item_index", index)
+            if not self.keep_going:
+                raise
+            self.failed[index] = error
 
     @property
     def effect_key(self) -> str:
@@ -129,7 +282,7 @@ class NodeContext:
         return f"{self.execution_id}:{self.node_id}:{self.run_index}"
 
 
-NodeFunction: TypeAlias = Callable[[NodeContext, JsonObject, Items], Awaitable[Outputs]]
+NodeFunction: TypeAlias = Callable[[NodeContext, Config, Items], Awaitable[Outputs]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +301,33 @@ def no_problems(_config: JsonObject) -> list[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class NodeType:
-    """A spec, its function, and a check of what a schema cannot say (the syntax of code and expressions)."""
+    """A spec, its function, and a check of what a schema cannot say (the syntax of code).
+
+    `check` sees the config as it is written, with placeholders; their syntax is checked by the compiler. `outputs_of` and
+    `inputs_of` give the handles of a node whose config decides about them.
+    """
 
     spec: NodeSpec
     run: NodeFunction
     check: Callable[[JsonObject], list[Problem]] = no_problems
+    outputs_of: Callable[[JsonObject], tuple[str, ...]] | None = None
+    inputs_of: Callable[[JsonObject], tuple[str, ...]] | None = None
+
+    def outputs(self, config: JsonObject) -> tuple[str, ...]:
+        """Return the output handles of a node with this config, which its schema accepts."""
+        return self.spec.outputs if self.outputs_of is None else self.outputs_of(config)
+
+    def inputs(self, config: JsonObject) -> tuple[str, ...]:
+        """Return the input handles of a node with this config, which its schema accepts."""
+        return self.spec.inputs if self.inputs_of is None else self.inputs_of(config)
 
 
 class Catalog:
-    """The node types that there are, by name."""
+    """The node types that there are, by name; aliases are found, too."""
 
     def __init__(self, types: Mapping[str, NodeType]) -> None:
         self._types = dict(sorted(types.items()))
+        self._aliases = {alias: name for name, found in self._types.items() for alias in found.spec.aliases}
 
     def __iter__(self) -> Iterator[NodeType]:
         return iter(self._types.values())
@@ -168,5 +336,5 @@ class Catalog:
         return len(self._types)
 
     def get(self, name: str) -> NodeType | None:
-        """Return the node type of that name, or None."""
-        return self._types.get(name)
+        """Return the node type of that name or alias, or None."""
+        return self._types.get(name) or self._types.get(self._aliases.get(name, ""))

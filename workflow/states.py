@@ -16,6 +16,7 @@ class ExecutionStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
 
     @property
     def terminal(self) -> bool:
@@ -34,7 +35,9 @@ class NodeStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-TERMINAL = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
+TERMINAL = frozenset(
+    {ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED, ExecutionStatus.TIMEOUT}
+)
 SETTLED = frozenset({NodeStatus.COMPLETED, NodeStatus.FAILED, NodeStatus.SKIPPED, NodeStatus.CANCELLED})
 
 EXECUTION_STATES: Mapping[ExecutionStatus, str] = MappingProxyType(
@@ -57,18 +60,29 @@ EXECUTION_STATES: Mapping[ExecutionStatus, str] = MappingProxyType(
         ExecutionStatus.CANCELLED: (
             "Somebody asked for it to stop. What was in flight has been aborted, what had been committed is kept. Never changes again."
         ),
+        ExecutionStatus.TIMEOUT: (
+            "It took longer than `settings.timeout_ms`, counted from its start and through crashes. What was in flight has been "
+            "aborted, what had been committed is kept. Never changes again."
+        ),
     }
 )
 
 NODE_STATES: Mapping[NodeStatus, str] = MappingProxyType(
     {
-        NodeStatus.PENDING: "Waits for its inputs: not all connections that could still bring items have been decided.",
+        NodeStatus.PENDING: (
+            "Waits for its inputs: not all connections that could still bring items have been decided. In a loop every round is a "
+            "run of its own (`run_index`), which begins here; what is settled is the run."
+        ),
         NodeStatus.RUNNING: (
             "An attempt is under way. If the owner dies, the next owner starts another attempt, which does not count as a retry; "
-            "a node that may start at most once fails with code `unknown_outcome` instead."
+            "a node that may start at most once fails with code `unknown_outcome` instead. Also while it waits to be tried again "
+            "after a failure that its retry policy covers."
         ),
         NodeStatus.COMPLETED: "Its result is the one durable result for this node and run index; nobody computes it again.",
-        NodeStatus.FAILED: "Its last attempt failed; the error is kept with it.",
+        NodeStatus.FAILED: (
+            "Its last attempt failed; the error is kept with it. The execution goes on if the node's `on_error` is not `stop`, or "
+            "if a try around it catches the failure."
+        ),
         NodeStatus.SKIPPED: "No item can reach it any more: every connection to it comes from a branch that was not taken.",
         NodeStatus.CANCELLED: "It was under way when the execution stopped, and was aborted.",
     }
@@ -82,9 +96,11 @@ EXECUTION_TRANSITIONS: Mapping[tuple[ExecutionStatus, str], ExecutionStatus] = M
         (ExecutionStatus.RUNNING, "node.completed"): ExecutionStatus.RUNNING,
         (ExecutionStatus.RUNNING, "node.failed"): ExecutionStatus.RUNNING,
         (ExecutionStatus.RUNNING, "execution.cancel_requested"): ExecutionStatus.RUNNING,
+        (ExecutionStatus.RUNNING, "execution.time_over"): ExecutionStatus.RUNNING,
         (ExecutionStatus.RUNNING, "execution.completed"): ExecutionStatus.COMPLETED,
         (ExecutionStatus.RUNNING, "execution.failed"): ExecutionStatus.FAILED,
         (ExecutionStatus.RUNNING, "execution.cancelled"): ExecutionStatus.CANCELLED,
+        (ExecutionStatus.RUNNING, "execution.timeout"): ExecutionStatus.TIMEOUT,
     }
 )
 
@@ -94,6 +110,7 @@ NODE_TRANSITIONS: Mapping[tuple[NodeStatus, str], NodeStatus] = MappingProxyType
         (NodeStatus.PENDING, "nothing can arrive"): NodeStatus.SKIPPED,
         (NodeStatus.RUNNING, "node.completed"): NodeStatus.COMPLETED,
         (NodeStatus.RUNNING, "node.failed"): NodeStatus.FAILED,
-        (NodeStatus.RUNNING, "execution stops"): NodeStatus.CANCELLED,
+        (NodeStatus.RUNNING, "node.failed, to be retried"): NodeStatus.RUNNING,
+        (NodeStatus.RUNNING, "execution stops, or a try ends its body"): NodeStatus.CANCELLED,
     }
 )

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from actors.config import PoolConfig
-from actors.dispatch import Outcome, TaskCall
 from actors.line import Line
 from actors.members import Member, Reply
 from actors.process import ExecutionProcess, TaskHost
+from actors.work import Outcome, TaskCall
 from serve_app.app import create_app
 from serve_app.config import ApiConfig, ApiLimits
 from serve_app.services import open_services

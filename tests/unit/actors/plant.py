@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import orjson
 
 from actors.config import EngineLimits
-from actors.dispatch import Dispatcher, Outcome, TaskCall
+from actors.dispatch import Dispatcher
 from actors.execution import Finished, Surroundings
 from actors.ids import new_id
 from actors.lease import LeaseReport
 from actors.owner import Owner, OwnerConfig
+from actors.work import Outcome, TaskCall
 from store.memory import MemoryLeases, MemoryStore
 from store.memory_executions import MemoryExecutions
 from store.writer import GroupWriter
@@ -23,9 +25,9 @@ from workflow.spec import (
     Catalog,
     CodeLimits,
     CodeResult,
+    Config,
     Effect,
     Items,
-    JsonObject,
     NodeContext,
     NodeSpec,
     NodeType,
@@ -57,6 +59,8 @@ class World:
     running: set[str] = field(default_factory=set)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    failures: dict[str, int] = field(default_factory=dict)
+    """How often a `draw.flaky` node is still to fail."""
 
     def gate(self, node_id: str) -> asyncio.Event:
         return self.gates.setdefault(node_id, asyncio.Event())
@@ -71,7 +75,7 @@ class World:
                     continue
 
     def catalog(self) -> Catalog:
-        async def gated(context: NodeContext, _config: JsonObject, items: Items) -> Outputs:
+        async def gated(context: NodeContext, _config: Config, items: Items) -> Outputs:
             self.running.add(context.node_id)
             self.changed.set()
             try:
@@ -80,17 +84,23 @@ class World:
                 self.running.discard(context.node_id)
             return {"main": items}
 
-        async def effect(context: NodeContext, _config: JsonObject, items: Items) -> Outputs:
+        async def effect(context: NodeContext, _config: Config, items: Items) -> Outputs:
             self.journal.append(context.effect_key)
             self.changed.set()
             if context.node_id.endswith("gated"):
                 await self.gate(context.node_id).wait()
             return {"main": items}
 
-        async def breaking(_context: NodeContext, _config: JsonObject, _items: Items) -> Outputs:
+        async def breaking(_context: NodeContext, _config: Config, _items: Items) -> Outputs:
             raise NodeError("it broke", "boom")
 
-        async def strange(_context: NodeContext, config: JsonObject, _items: Items) -> Outputs:
+        async def flaky(context: NodeContext, _config: Config, items: Items) -> Outputs:
+            if self.failures.get(context.node_id, 0) > 0:
+                self.failures[context.node_id] -= 1
+                raise NodeError("it broke", "boom")
+            return {"main": items}
+
+        async def strange(_context: NodeContext, config: Config, _items: Items) -> Outputs:
             return {
                 "main": [
                     {"json": {"value": {"nan": float("nan"), "nul": "a\x00b", "big": "x" * 5_000_000}[config["what"]]}}
@@ -103,6 +113,7 @@ class World:
             ("draw.effect", effect, Effect.EFFECT),
             ("draw.once", effect, Effect.AT_MOST_ONCE),
             ("draw.break", breaking, Effect.PURE),
+            ("draw.flaky", flaky, Effect.PURE),
             ("draw.strange", strange, Effect.PURE),
         ):
             spec = NodeSpec(
@@ -205,10 +216,19 @@ class Plant:
             process.may_flush.set()
             await process.owner.close()
 
-    async def accept(self, drawing: str, owner: UUID | None = None, **types: str) -> tuple[Accepted, bytes]:
+    async def accept(
+        self,
+        drawing: str,
+        owner: UUID | None = None,
+        nodes: dict[str, dict[str, Any]] | None = None,
+        settings: dict[str, Any] | None = None,
+        **types: str,
+    ) -> tuple[Accepted, bytes]:
         """Accept a drawn graph; `types` replaces the type of a node: `b="draw.gate"`, or `b="draw.strange:nan"`."""
-        drawn = document(drawing).model_dump(mode="json")
+        drawn = document(drawing, nodes=nodes, **settings or {}).model_dump(mode="json")
         for node in drawn["nodes"]:
+            if node["config"]:
+                continue
             kind, _, what = types.get(node["id"], node["type"]).partition(":")
             node["type"], node["config"] = kind, {"what": what}
         definition = orjson.dumps(drawn)
@@ -226,8 +246,8 @@ class Plant:
         (accepted,) = await MemoryExecutions(self.store).accept([new])
         return accepted, definition
 
-    async def push(self, process: Process, drawing: str, **types: str) -> "asyncio.Task[Finished | None]":
-        accepted, definition = await self.accept(drawing, owner=process.id, **types)
+    async def push(self, process: Process, drawing: str, **options: Any) -> "asyncio.Task[Finished | None]":
+        accepted, definition = await self.accept(drawing, owner=process.id, **options)
         return asyncio.create_task(process.owner.run(claimed(accepted, definition)))
 
     async def cancel(self, execution_id: UUID) -> None:

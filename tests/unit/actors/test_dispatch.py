@@ -1,15 +1,18 @@
 """Where work happens, and what is made of work that was lost with its process."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from actors import dispatch
 from actors.config import EngineLimits
-from actors.dispatch import Dispatcher, Outcome, TaskCall, WorkerLost
+from actors.dispatch import Dispatcher
 from actors.ids import new_id
+from actors.work import Outcome, TaskCall, WorkerLost
 from tests.graphs import graph
 from tests.unit.actors.plant import NoSandbox
+from workflow.config import ConfigTemplate, Frame
 from workflow.document import Resources
 from workflow.errors import NodeError
 from workflow.plan import PlanNode
@@ -38,18 +41,12 @@ def node(run=None, effect: Effect = Effect.PURE, timeout_ms: int = 1_000, **reso
     async def pass_through(_context, _config, items):
         return {"main": items}
 
-    plain = graph("a").nodes[0]
-    return PlanNode(
-        index=0,
-        id="a",
-        name="a",
+    return replace(
+        graph("a").nodes[0],
         type=NodeType(spec, run or pass_through),
-        config={},
+        template=ConfigTemplate({}, spec),
         timeout_ms=timeout_ms,
         resources=Resources(**resources),
-        inputs=plain.inputs,
-        outputs=plain.outputs,
-        start=True,
     )
 
 
@@ -64,6 +61,10 @@ def context(timeout_ms: int = 1_000) -> NodeContext:
         timeout_ms=timeout_ms,
         sandbox=NoSandbox(),
     )
+
+
+def frame(items=()) -> Frame:
+    return Frame(items=list(items), execution_id=new_id(), workflow_id=None, workflow_name="w")
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +94,7 @@ def test_work_leaves_the_actor_when_it_asks_for_resources_or_is_large(resources,
 async def test_lost_work_of_a_pure_node_is_begun_again():
     tasks = Tasks(deaths=2)
 
-    outcome = await dispatcher(tasks).run(node(cpu=1), context(), [{"json": {}}], Placement.TASK)
+    outcome = await dispatcher(tasks).run(node(cpu=1), context(), frame([{"json": {}}]), Placement.TASK)
 
     assert outcome.pid == 2
     assert len(tasks.calls) == 3
@@ -103,7 +104,7 @@ async def test_work_that_is_lost_again_and_again_is_the_nodes_failure():
     tasks = Tasks(deaths=99)
 
     with pytest.raises(NodeError) as failed:
-        await dispatcher(tasks).run(node(cpu=1), context(), [], Placement.TASK)
+        await dispatcher(tasks).run(node(cpu=1), context(), frame(), Placement.TASK)
 
     assert failed.value.code == "worker_lost"
     assert failed.value.retryable
@@ -114,7 +115,7 @@ async def test_lost_work_that_is_visible_outside_is_never_begun_again():
     tasks = Tasks(deaths=1)
 
     with pytest.raises(NodeError):
-        await dispatcher(tasks).run(node(effect=Effect.EFFECT, cpu=1), context(), [], Placement.TASK)
+        await dispatcher(tasks).run(node(effect=Effect.EFFECT, cpu=1), context(), frame(), Placement.TASK)
 
     assert len(tasks.calls) == 1
 
@@ -132,9 +133,9 @@ async def test_a_sandbox_that_was_killed_is_lost_work_and_a_users_error_is_not()
         tries.append("fail")
         raise NodeError("no", "code_error")
 
-    await dispatcher().run(node(crashes_once), context(), [], Placement.ACTOR)
+    await dispatcher().run(node(crashes_once), context(), frame(), Placement.ACTOR)
     with pytest.raises(NodeError):
-        await dispatcher().run(node(fails), context(), [], Placement.ACTOR)
+        await dispatcher().run(node(fails), context(), frame(), Placement.ACTOR)
 
     assert tries == ["crash", "crash", "fail"]
 
@@ -147,9 +148,9 @@ async def test_a_node_that_takes_too_long_and_one_that_breaks_are_node_errors():
         raise ZeroDivisionError("oops")
 
     with pytest.raises(NodeError) as slow:
-        await dispatcher().run(node(sleeps), context(timeout_ms=10), [], Placement.ACTOR)
+        await dispatcher().run(node(sleeps), context(timeout_ms=10), frame(), Placement.ACTOR)
     with pytest.raises(NodeError) as broken:
-        await dispatcher().run(node(breaks), context(), [], Placement.ACTOR)
+        await dispatcher().run(node(breaks), context(), frame(), Placement.ACTOR)
 
     assert slow.value.code == "node_timeout"
     assert (broken.value.code, broken.value.message) == ("node_crashed", "ZeroDivisionError: oops")

@@ -1,17 +1,22 @@
-"""Runs one node type the way the engine does: with a config that its own schema accepts."""
+"""Runs one node type the way the engine does: with a config that compiles, its placeholders filled in."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from nodes.sandbox import LocalSandbox
-from workflow.spec import Items, NodeContext, NodeType, Outputs
+from workflow.compile import Compiler
+from workflow.config import ConfigTemplate, Frame
+from workflow.document import Document, Node
+from workflow.findings import Severity
+from workflow.spec import Branch, Catalog, Items, NodeContext, NodeType, Outputs
 
 EXECUTION_ID = UUID("01890000-0000-7000-8000-000000000001")
 WORKFLOW_ID = UUID("01890000-0000-7000-8000-000000000002")
+
+NOW_MS = 1_700_000_000_000
 
 RunNode = Callable[..., Awaitable[Outputs]]
 
@@ -33,17 +38,54 @@ async def context(sandbox: LocalSandbox) -> NodeContext:
         attempt=1,
         timeout_ms=60_000,
         sandbox=sandbox,
+        now_ms=NOW_MS,
     )
+
+
+def findings(node_type: NodeType, config: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (code, field) of each error that compiling a workflow of this one node finds in its config."""
+    compiler = Compiler(Catalog({node_type.spec.type: node_type}), nodes_max=10)
+    document = Document(name="test", nodes=[Node(id="n1", type=node_type.spec.type, config=config)])
+    return [
+        (f.code, f.field.removeprefix("config."))
+        for f in compiler.validate(document)
+        if f.severity is Severity.ERROR and f.field.startswith("config")
+    ]
 
 
 @pytest.fixture
 def run_node(context: NodeContext) -> RunNode:
-    """Give `await run_node(node_type, config, objects)`: each object becomes an item."""
+    """Give `await run_node(node_type, config, objects)`: each object becomes an item.
 
-    async def run(node_type: NodeType, config: dict[str, Any], objects: list[dict[str, Any]]) -> Outputs:
-        Draft202012Validator(node_type.spec.config_schema).validate(config)
-        assert node_type.check(config) == []
-        items: Items = [{"json": each} for each in objects]
-        return await node_type.run(context, config, items)
+    With `inputs`, a list of lists of objects, each list is a branch of its own, on the handle `handles` names for it.
+    With `keep_going`, items that fail by themselves are left in `context.failed`.
+    """
+
+    async def run(
+        node_type: NodeType,
+        config: dict[str, Any],
+        objects: list[dict[str, Any]] | None = None,
+        *,
+        inputs: list[list[dict[str, Any]]] | None = None,
+        handles: list[str] | None = None,
+        keep_going: bool = False,
+    ) -> Outputs:
+        assert findings(node_type, config) == []
+        lists = inputs if inputs is not None else [objects or []]
+        items: Items = []
+        branches = []
+        for number, part in enumerate(lists):
+            start = len(items)
+            items += [{"json": each} for each in part]
+            handle = handles[number] if handles else "main"
+            branches.append(
+                Branch(handle=handle, source_id=f"s{number}", source_handle="main", items=items[start:], start=start)
+            )
+        context.branches, context.keep_going = branches, keep_going
+        frame = Frame(
+            items=items, execution_id=EXECUTION_ID, workflow_id=WORKFLOW_ID, workflow_name="Orders", now_ms=NOW_MS
+        )
+        config_of_items = await ConfigTemplate(config, node_type.spec).resolve(frame)
+        return await node_type.run(context, config_of_items, items)
 
     return run

@@ -1,7 +1,7 @@
 import pytest
-from jsonschema import ValidationError
 
 from nodes.logic_merge import NODE_TYPE
+from tests.unit.nodes.conftest import findings
 
 
 @pytest.mark.parametrize("config", [{}, {"mode": "append"}])
@@ -10,6 +10,5 @@ async def test_appends_in_the_order_given(run_node, config):
     assert outputs == {"main": [{"json": {"from": "a"}}, {"json": {"from": "b"}}]}
 
 
-async def test_knows_no_other_mode(run_node):
-    with pytest.raises(ValidationError):
-        await run_node(NODE_TYPE, {"mode": "zip"}, [])
+def test_knows_no_other_mode():
+    assert findings(NODE_TYPE, {"mode": "zip"}) == [("invalid_config", "mode")]

@@ -68,10 +68,41 @@ def connect(*pairs: tuple[str, str], **extra: str) -> list[dict]:
             {"nodes": [NODE, {"id": "t", "type": "draw.trigger"}], "connections": connect(("a", "t"))},
             ("trigger_has_input", "t", "connections.0"),
         ),
-        ({"nodes": [NODE], "connections": connect(("a", "a"))}, ("dag_cycle", "a", "")),
+        ({"nodes": [NODE], "connections": connect(("a", "a"))}, ("self_loop", "a", "connections.0")),
         (
             {"nodes": [NODE, {**NODE, "id": "b"}], "connections": connect(("a", "b"), ("b", "a"))},
-            ("dag_cycle", "a", ""),
+            ("no_start", "", ""),
+        ),
+        (
+            {
+                "nodes": [{"id": "t", "type": "draw.trigger"}, NODE, {**NODE, "id": "b"}],
+                "connections": connect(("t", "a"), ("a", "b"), ("b", "a")),
+            },
+            ("dag_cycle", "a", "connections.2"),
+        ),
+        (
+            {
+                "nodes": [{"id": "t", "type": "draw.trigger"}, NODE, {**NODE, "id": "b"}],
+                "connections": connect(("t", "a"), ("t", "b"), ("a", "b"), ("b", "a")),
+                "settings": {"cycles": "allow"},
+            },
+            ("cycle_with_two_entries", "a", ""),
+        ),
+        (
+            {
+                "nodes": [{"id": "t", "type": "draw.trigger"}, {"id": "l", "type": "draw.loop"}, NODE],
+                "connections": [
+                    *connect(("t", "l"), ("a", "l")),
+                    {"source": "l", "sourceHandle": "done", "target": "a"},
+                ],
+            },
+            ("return_from_outside_body", "a", "connections.1"),
+        ),
+        ({"nodes": [{"id": "t", "type": "draw.trigger", "disabled": True}, NODE]}, ("no_start", "", "")),
+        ({"nodes": [{**NODE, "pinned": {"nope": []}}]}, ("invalid_handle", "a", "pinned.nope")),
+        (
+            {"nodes": [{"id": "t", "type": "draw.trigger", "on_error": "continue"}]},
+            ("on_error_not_supported", "t", "on_error"),
         ),
         ({"nodes": [{"id": "a", "type": "draw.picky"}]}, ("missing_config", "a", "config")),
         ({"nodes": [{"id": "a", "type": "draw.picky", "config": {"n": "x"}}]}, ("invalid_config", "a", "config.n")),

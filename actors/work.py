@@ -1,0 +1,93 @@
+"""One attempt of a node in this process: runs the function and turns everything that can go wrong into a `NodeError`."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from workflow.errors import BadInput, Bug, NodeError, RayloomError, Unavailable
+from workflow.spec import Config, Item, Items, NodeContext, NodeType, Outputs, Placement, Sandbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCall:
+    """A node's work as it is sent to another process. The context's sandbox stays behind."""
+
+    node_type: str
+    context: NodeContext
+    config: Config
+    items: Items
+    cpu: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a node's attempt gave, and where it happened."""
+
+    outputs: Outputs
+    logs: str
+    placement: Placement
+    pid: int
+    host: str
+
+
+class WorkerLost(Unavailable):
+    """The process that did the work died; nothing is known about how far it came."""
+
+    default_code = "worker_lost"
+
+
+class SandboxElsewhere(Sandbox):
+    """Stands for a sandbox in a context that travels."""
+
+    async def python(self, *_arguments: Any, **_options: Any) -> Any:
+        """Refuse: the process that receives the context puts its own sandbox into it."""
+        raise Bug("this context has not arrived yet")
+
+    javascript = python
+
+
+async def run_work(node_type: NodeType, context: NodeContext, config: Config, items: Items) -> Outputs:
+    """Run the function of a node type within its time limit; failed items are added to what it gave.
+
+    Raises `NodeError` for everything that can go wrong in a node, with what it printed in `fields["logs"]`; `Bug` and
+    `WorkerLost` as they are.
+    """
+    try:
+        async with asyncio.timeout(context.timeout_ms / 1000):
+            outputs = await node_type.run(context, config, items)
+    except TimeoutError as error:
+        message = f"{context.node_id!r} took longer than its {context.timeout_ms} ms"
+        failure = NodeError(message, "node_timeout", {"retryable": True})
+        failure.__cause__ = error
+    except NodeError as error:
+        failure = error
+    except (Bug, WorkerLost):
+        raise
+    except BadInput as error:
+        failure = NodeError(error.message, error.code, {**error.fields, "retryable": False})
+    except RayloomError as error:
+        failure = NodeError(error.message, error.code, error.fields)
+    except Exception as error:  # noqa: BLE001 - a node type is other people's code: whatever it raises is the node's failure
+        failure = NodeError(f"{type(error).__name__}: {error}", "node_crashed")
+        failure.__cause__ = error
+    else:
+        return with_failed_items(context, items, outputs)
+    failure.fields.setdefault("logs", "\n".join(context.logs))
+    raise failure
+
+
+def with_failed_items(context: NodeContext, items: Items, outputs: Outputs) -> Outputs:
+    """Return the outputs and, behind them on the error handle, the items that failed by themselves."""
+    if not context.failed or not context.error_handle:
+        return outputs
+    failed = [
+        error_item(context.node_id, items[index], index, error) for index, error in sorted(context.failed.items())
+    ]
+    return {**outputs, context.error_handle: [*outputs.get(context.error_handle, ()), *failed]}
+
+
+def error_item(node_id: str, item: Item, index: int, error: NodeError) -> Item:
+    """Return a failed item: what came in, with the error in its field `error`."""
+    what = {"code": error.code, "message": error.message, "node_id": node_id}
+    return Item(**{**item, "json": {**item["json"], "error": what}, "paired_item": index})
