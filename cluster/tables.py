@@ -145,6 +145,8 @@ def node_type_view(found: Answer) -> RenderableType:
         Text(f"runs in the {found['placement']}, effect: {found['effect']}, timeout: {found['timeout_ms']} ms"),
         Text(json.dumps(found["config_schema"], indent=2, ensure_ascii=False)),
     ]
+    for example in found["examples"]:
+        lines += [Text(example["title"], "bold"), Text(json.dumps(example["config"], indent=2, ensure_ascii=False))]
     return Group(*lines)
 
 

@@ -6,16 +6,14 @@ from typing import Any
 
 from fastapi import Request
 
-from serve_app.bodies import parse_object, read_body
+from serve_app.bodies import read_body, require_known
 from serve_app.compiling import Read, document_size
 from serve_app.services import Services
 from store.workflow_rows import Draft
-from workflow.document import Document
 from workflow.errors import BadInput, InvalidDefinition, TooLarge, Unprocessable
 from workflow.portable import FORMAT, FORMAT_VERSION
 from workflow.values import decode
 
-DOCUMENT_FIELDS = frozenset(Document.model_fields)
 WRAPPED_FIELDS = frozenset({"definition", "description", "tags"})
 CHANGE_FIELDS = frozenset({"change_message"})
 IMPORT_FIELDS = frozenset({"format", "format_version", "name", "description", "tags", "definition", "removed"})
@@ -42,11 +40,17 @@ async def read_writing(request: Request, services: Services, *, change: bool = F
 
     Raises `BadInput`, `TooLarge`, `InvalidDefinition`, `Unprocessable`.
     """
-    known = DOCUMENT_FIELDS | WRAPPED_FIELDS | (CHANGE_FIELDS if change else frozenset())
-    asked = parse_object(await read_body(request, services.config.limits.body_bytes_max), known)
-    described = _described(asked)
-    message = change_message(asked)
-    read = await services.documents.read(_document_in(asked))
+    value = decode(await read_body(request, services.config.limits.body_bytes_max))
+    if not isinstance(value, dict):
+        raise BadInput("the body must be a JSON object", "body_not_an_object")
+    beside = WRAPPED_FIELDS | (CHANGE_FIELDS if change else frozenset())
+    if "definition" in value:
+        require_known(value, beside)
+        written = value["definition"]
+    else:  # what is not known beside a document is for the document to accept or refuse: it has other spellings
+        written = {name: part for name, part in value.items() if name not in beside}
+    described, message = _described(value), change_message(value) if change else ""
+    read = await services.documents.read(written)
     return Writing(replace(draft_of(read), **described), read.warnings, message)
 
 
@@ -117,10 +121,6 @@ def if_match(request: Request) -> int | None:
     return int(text)
 
 
-def _document_in(asked: Mapping[str, Any]) -> Any:
-    return asked.get("definition", {name: value for name, value in asked.items() if name in DOCUMENT_FIELDS})
-
-
 def _described(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a draft that stand beside the document, as far as they are there. Raises `Unprocessable`."""
     said: dict[str, Any] = {}
@@ -149,10 +149,7 @@ def _import_described(entry: Any, index: int) -> dict[str, Any]:
         raise BadInput(f"workflow {index} of the import is not a JSON object", "body_not_an_object")
     if "definition" not in entry:
         return _described({name: value for name, value in entry.items() if name in WRAPPED_FIELDS})
-    unknown = sorted(set(entry) - IMPORT_FIELDS)
-    if unknown:
-        fields = {"unknown": unknown[:20], "known": sorted(IMPORT_FIELDS)}
-        raise Unprocessable(f"workflow {index} has a field that is not known: {unknown[0]!r}", "unknown_field", fields)
+    require_known(entry, IMPORT_FIELDS)
     if (entry.get("format", FORMAT), entry.get("format_version", FORMAT_VERSION)) != (FORMAT, FORMAT_VERSION):
         message = f"workflow {index} is not of the format {FORMAT!r}, version {FORMAT_VERSION}"
         raise Unprocessable(message, "import_format", {"format": FORMAT, "format_version": FORMAT_VERSION})

@@ -251,6 +251,19 @@ class DeletedOut(Described):
     """whether the filter still finds executions to delete"""
 
 
+class ExampleOut(Described):
+    """A worked example of a node type."""
+
+    title: str
+    """what it shows"""
+    config: dict[str, Any]
+    """the node's config"""
+    items: list[dict[str, Any]]
+    """the objects that come in"""
+    outputs: dict[str, list[dict[str, Any]]] | None
+    """the objects that go out, by handle; null where they differ from one execution to the next"""
+
+
 class NodeTypeOut(Described):
     """A node type."""
 
@@ -278,6 +291,10 @@ class NodeTypeOut(Described):
     """where it runs unless a node says otherwise"""
     timeout_ms: int
     """how long an attempt may take unless a node says otherwise"""
+    aliases: list[str]
+    """other names that documents may use for it"""
+    examples: list[ExampleOut]
+    """worked examples"""
 
 
 class NodeTypesOut(Described):

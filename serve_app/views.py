@@ -205,6 +205,16 @@ def node_type(found: NodeType) -> dict[str, Any]:
         "effect": spec.effect.value,
         "placement": spec.placement.value,
         "timeout_ms": spec.timeout_ms,
+        "aliases": list(spec.aliases),
+        "examples": [
+            {
+                "title": one.title,
+                "config": one.config,
+                "items": list(one.items),
+                "outputs": one.outputs and {handle: list(items) for handle, items in one.outputs.items()},
+            }
+            for one in spec.examples
+        ],
     }
 
 

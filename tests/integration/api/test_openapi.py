@@ -94,6 +94,7 @@ async def test_node_types_are_shown_one_by_one_and_filtered(api: Api):
 
     assert (one["outputs"], one["inputs"]) == (["true", "false"], ["main"])
     assert one["config_schema"]["type"] == "object"
+    assert {"title", "config", "items", "outputs"} == set(next(t for t in every if t["examples"])["examples"][0])
     assert (absent.status_code, absent.json()["code"], nobody.status_code) == (404, "not_found", 401)
     assert absent.json()["node_type"] == "no.such"
     assert one in every

@@ -107,6 +107,25 @@ async def test_an_update_leaves_what_it_does_not_name_and_says_what_it_is_for(ap
     assert versions["next_cursor"] is None
 
 
+async def test_a_bare_document_may_be_in_another_spelling_but_holds_nothing_unknown(api: Api):
+    foreign = {
+        "name": "w",
+        "nodes": [START, SET],
+        "edges": [{"source_node_id": "t", "target_node_id": "a"}],
+        "tags": ["t"],
+    }
+    made_of_it = await api.call("POST", "workflows", json=foreign)
+    unknown = await api.call("POST", "workflows", json={**TRIGGERED, "colour": 1})
+    beside = await said(api, "POST", "workflows", json={"definition": TRIGGERED, "colour": 1})
+
+    assert made_of_it.status_code == 201
+    assert made_of_it.json()["definition"]["connections"][0]["target"] == "a"
+    assert made_of_it.json()["tags"] == ["t"]
+    assert (unknown.status_code, unknown.json()["findings"][0]["code"]) == (422, "unknown_field")
+    assert beside == (422, "unknown_field")
+    assert await said(api, "POST", "workflows", json=[1]) == (400, "body_not_an_object")
+
+
 async def test_versions_are_paged_shown_compared_and_restored(api: Api):
     workflow = await made(api)
     path = f"workflows/{workflow}"

@@ -57,6 +57,8 @@ NODE_TYPE = {
     "placement": "actor",
     "timeout_ms": 60000,
     "config_schema": {"type": "object"},
+    "aliases": [],
+    "examples": [{"title": "Sets one", "config": {"values": {}}, "items": [], "outputs": None}],
 }
 STATS = {
     "window": "24h",
@@ -170,7 +172,7 @@ COMMANDS = [
     (("executions", "delete", "--before", "2026-01-01T00:00:00Z", "--yes"), "1 deleted", DELETED),
     (("executions", "stats"), "66.7% of those that ended completed", STATS),
     (("node-types", "list"), "Sets values.", {"items": [NODE_TYPE]}),
-    (("node-types", "show", "data.set"), "runs in the actor", NODE_TYPE),
+    (("node-types", "show", "data.set"), "Sets one", NODE_TYPE),
 ]
 
 
