@@ -9,7 +9,14 @@ FORMAT_VERSION = 1
 IDS_OF_NODES = frozenset({"credentials"})
 IDS_OF_SETTINGS = frozenset({"error_workflow"})
 _SECRET = re.compile(
-    r"pass(word|wd|phrase)|secret|api[_-]?key|access[_-]?key|private[_-]?key|authorization|cookie|(^|[_-])token$|bearer",
+    r"pass(word|wd|phrase)|secret|api[_-]?key|access[_-]?key|private[_-]?key|authorization|cookie|token$|bearer",
+    re.IGNORECASE,
+)
+# Shapes that are secrets whatever they stand under: a login in an address, a header's token, keys of well-known makes.
+_SHAPES = re.compile(
+    r"(?<=://)[^/\s:@{}]+:[^/\s@{}]+(?=@)|\b(?<=bearer )[\w.~+/-]{8,}=*|\b(?<=basic )[\w+/]{8,}=*|\bsk-[\w-]{16,}"
+    r"|\bgh[pousr]_\w{16,}|\bxox[abprs]-[\w-]{10,}|\bAKIA[0-9A-Z]{16}\b|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"
+    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,20}PRIVATE KEY-----)?",
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(r"(workflow|credential)s?(_?id)?", re.IGNORECASE)
@@ -19,8 +26,9 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 def portable(definition: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return a copy to be taken elsewhere, and the places in it that were emptied.
 
-    Emptied are references to credentials and to other workflows, and texts under a name that says secret (or beside one, as in
-    `{"name": "Authorization", "value": "…"}`), unless they are expressions, which only name a secret.
+    Emptied are references to credentials and to other workflows; texts under a name that says secret (or beside one, as in
+    `{"name": "Authorization", "value": "…"}`), unless they are expressions, which only name a secret; and in every text what has
+    the shape of a secret.
     """
     removed: list[str] = []
     nodes = []
@@ -39,6 +47,10 @@ def _without(part: dict[str, Any], names: frozenset[str], place: str, removed: l
 def _emptied(value: Any, place: str, removed: list[str]) -> Any:
     if isinstance(value, list):
         return [_emptied(one, f"{place}.{index}", removed) for index, one in enumerate(value)]
+    if isinstance(value, str):
+        kept_text, count = _SHAPES.subn("", value)
+        removed.extend([place] * bool(count))
+        return kept_text
     if not isinstance(value, dict):
         return value
     named = next((value[key] for key in ("name", "key", "header") if isinstance(value.get(key), str)), "")

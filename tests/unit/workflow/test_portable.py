@@ -1,5 +1,7 @@
 """What leaves an installation: no secrets, no ids of it; everything else as it was."""
 
+import pytest
+
 from workflow.portable import portable
 
 ID = "0190b5a8-1111-7000-8000-000000000001"
@@ -8,7 +10,13 @@ ID = "0190b5a8-1111-7000-8000-000000000001"
 def test_everything_that_is_not_private_stays():
     document = {
         "name": "w",
-        "nodes": [{"id": "a", "type": "t", "config": {"values": {"n": 1, "tokens": "7"}, "list": [{"x": None}]}}],
+        "nodes": [
+            {
+                "id": "a",
+                "type": "t",
+                "config": {"values": {"n": 1, "tokens": "7", "max_tokens": "9"}, "list": [{"x": None}]},
+            }
+        ],
         "connections": [{"source": "a", "target": "a"}],
         "settings": {"isolation": "pooled"},
     }
@@ -51,3 +59,34 @@ def test_secrets_and_ids_are_emptied_and_named():
         "settings.error_workflow",
     ]
     assert document["nodes"][0]["config"]["api_key"] == "k"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("postgresql://ada:pw@db.example:5432/x", "postgresql://@db.example:5432/x"),
+        ("Authorization: Bearer abcdefgh.ijk-1", "Authorization: Bearer "),
+        ("call('sk-proj-0123456789abcdefgh')", "call('')"),
+        ("ghp_0123456789abcdefghijklmnop", ""),
+        ("AKIAABCDEFGHIJKLMNOP", ""),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", ""),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w", ""),
+    ],
+)
+def test_what_has_the_shape_of_a_secret_goes_wherever_it_stands(text: str, kept: str):
+    document = {"nodes": [{"id": "a", "config": {"code": text}}], "settings": {}}
+
+    found, removed = portable(document)
+
+    assert found["nodes"][0]["config"]["code"] == kept
+    assert removed == ["nodes.a.config.code"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://example.org/a:b@c", "Bearer {{ $vars.token }}", "basic maths", "https://{{ $vars.u }}:{{ $vars.p }}@x"],
+)
+def test_what_only_looks_a_little_like_a_secret_stays(text: str):
+    document = {"nodes": [{"id": "a", "config": {"text": text, "max_tokens": 7}}], "settings": {}}
+
+    assert portable(document) == (document, [])
