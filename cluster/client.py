@@ -4,7 +4,7 @@ for.
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,7 @@ RECONNECTS_MAX = 10
 RECONNECT_PAUSE_S = 0.2
 RECONNECT_PAUSE_MAX_S = 2.0
 STREAM_STATUS_OVER = 204
+PAGE_MAX = 200
 
 TERMINAL_KINDS = frozenset({"execution.completed", "execution.failed", "execution.cancelled"})
 TERMINAL_STATUSES = frozenset({"completed", "failed", "cancelled", "timeout"})
@@ -63,6 +64,30 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._http.close()
+
+    def ask(
+        self, method: str, path: str, *, body: Any = None, params: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the answer; an empty one is an empty object. The path is below the workspace, or begins with a slash.
+
+        Raises `NotFound`, `Conflict`, `InvalidDefinition` or another `InvalidRequest` when the API refuses.
+        """
+        request: dict[str, Any] = {"params": dict(params or {})}
+        if body is not None:
+            request |= {"content": json.dumps(body).encode(), "headers": {"Content-Type": "application/json"}}
+        answer = self._send(method, path if path.startswith("/") else f"{self._workspace}/{path}", **request)
+        return _object(answer) if answer.content else {}
+
+    def listed(self, path: str, params: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
+        """Return the first items of a list, as many as there are up to the limit, from as many pages as that takes."""
+        items: list[dict[str, Any]] = []
+        asked = dict(params)
+        while True:
+            page = self.ask("GET", path, params={**asked, "limit": min(limit - len(items), PAGE_MAX)})
+            items.extend(page.get("items", ()))
+            asked["cursor"] = page.get("next_cursor")
+            if not asked["cursor"] or len(items) >= limit:
+                return items
 
     def health(self) -> dict[str, Any]:
         """Return what `/health/ready` says, whatever its status; `ready` is added."""
@@ -192,4 +217,5 @@ def _refusal(answer: httpx2.Response) -> RayloomError:
         return InvalidDefinition(message, code, {"findings": findings})
     kinds: dict[int, type[RayloomError]] = {400: BadInput, 404: NotFound, 409: Conflict}
     kind = kinds.get(status, Unavailable if answer.is_server_error else InvalidRequest)
-    return kind(message, code, {"status": status})
+    told = {name: problem[name] for name in ("errors", "workflows") if isinstance(problem.get(name), list)}
+    return kind(message, code, {"status": status, **told})

@@ -41,12 +41,17 @@ def open_instance() -> Instance:
     """Return the instance that the settings describe, its home made. Raises `BadInput`, `UnsafeHome` or
     `Unavailable`.
     """
-    try:
-        chosen = settings.load()
-    except InvalidSettingsError as error:
-        raise BadInput(f"the settings are not valid: {error}", "bad_settings") from None
+    chosen = load_settings()
     home = open_home(chosen.home, secrets.token_hex)
     return Instance(settings=chosen, home=home, identity=Identity(instance=home.instance, folder=home.work))
+
+
+def load_settings() -> Settings:
+    """Return the settings. Raises `BadInput`."""
+    try:
+        return settings.load()
+    except InvalidSettingsError as error:
+        raise BadInput(f"the settings are not valid: {error}", "bad_settings") from None
 
 
 def settle_ports(instance: Instance) -> Ports:

@@ -22,6 +22,9 @@ COLOURS: Mapping[str, str] = {
     "failed": "red",
     "timeout": "red",
     "cancelled": "yellow",
+    "active": "green",
+    "paused": "yellow",
+    "archived": "bright_black",
     "skipped": "bright_black",
     "running": "cyan",
     "starting": "cyan",
@@ -114,13 +117,22 @@ def show_error(console: Console, error: RayloomError) -> None:
     """Print an error: one sentence, then the findings or the log that belong to it."""
     console.print(Text.assemble((error.message, "red"), f"  [{error.code}]"), soft_wrap=True)
     for finding in error.fields.get("findings", ()):
-        place = ".".join(str(part) for part in (finding.get("node_id"), finding.get("field")) if part)
-        head = f"  {finding.get('severity', 'error')} {finding.get('code', '')}"
-        console.print(Text(f"{head}{' at ' + place if place else ''}: {finding.get('message', '')}"))
+        console.print(finding_text(finding))
+    for workflow in error.fields.get("workflows", ()):
+        console.print(Text(f"workflow {workflow.get('index')}:", style="bold"))
+        for finding in workflow.get("findings", ()):
+            console.print(finding_text(finding))
     if lines := error.fields.get("log"):
         console.print(Text(f"the last lines of {error.fields.get('log_file', 'the log')}:", style="bold"))
         for line in lines:
             console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def finding_text(finding: Mapping[str, Any]) -> Text:
+    """Return a finding as a line: how bad, what, where, and the sentence."""
+    place = ".".join(str(part) for part in (finding.get("node_id"), finding.get("field")) if part)
+    head = f"  {finding.get('severity', 'error')} {finding.get('code', '')}"
+    return Text(f"{head}{' at ' + place if place else ''}: {finding.get('message', '')}")
 
 
 def checks_table(checks: Iterable[Check]) -> Table:

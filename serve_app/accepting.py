@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from actors.members import Member, Reply
 from actors.pool import ActorPool
-from workflow.errors import NotFound, StoreUnavailable, Unprocessable
+from workflow.errors import StoreUnavailable, Unavailable, Unprocessable
+from workflow.lifecycle import EXECUTABLE, WorkflowStatus, state_conflict
 from workflow.ports import Accepted, Claimed, Isolation, NewExecution, Outcome
 from workflow.states import ExecutionStatus
 
@@ -51,13 +53,15 @@ class Acceptor:
         submit: Callable[[NewExecution], Awaitable[Accepted]],
         pool: ActorPool,
         queue_changed: Callable[[], None],
+        status_of: Callable[[UUID, UUID], Awaitable[WorkflowStatus]],
     ) -> None:
         self._submit = submit
         self._pool = pool
+        self._status_of = status_of
         self.queue_changed = queue_changed
 
     async def accept(self, request: Request) -> Submitted:
-        """Return the accepted execution. Raises `NotFound`, `Unprocessable`, `StoreUnavailable`."""
+        """Return the accepted execution. Raises `NotFound`, `Conflict`, `Unprocessable`, `StoreUnavailable`."""
         task = asyncio.get_running_loop().create_task(self._accept(request), context=Context())
         return await asyncio.shield(task)
 
@@ -66,7 +70,7 @@ class Acceptor:
         member = self._pool.reserve() if new.isolation is Isolation.POOLED else None
         if member is None:
             accepted = await self._submit(new)
-            check_outcome(accepted, new)
+            await self._check(accepted, new)
             self._tell_of(accepted, new.isolation)
             return Submitted(accepted=accepted)
         new = replace(new, owner=member.lease_id)
@@ -76,7 +80,6 @@ class Acceptor:
         answered: Accepted | None = None
         try:
             accepted = answered = await self._submit(new)
-            check_outcome(accepted, new)
         finally:
             mine = answered is not None and (answered.outcome, answered.status) == (
                 Outcome.CREATED,
@@ -87,6 +90,7 @@ class Acceptor:
                 self._pool.settle(member, new.id, accepted=as_begun)
             elif not mine:
                 self._pool.release(member.lease_id)
+        await self._check(accepted, new)
         if not mine:
             self._tell_of(accepted, new.isolation)
             return Submitted(accepted=accepted)
@@ -105,6 +109,18 @@ class Acceptor:
         claimed = _claimed(request, accepted.workflow_version, definition)
         return Submitted(accepted=accepted, member=member, reply=self._pool.push(member, claimed))
 
+    async def _check(self, accepted: Accepted, new: NewExecution) -> None:
+        """Raise what an outcome means to the caller, if it was not accepted."""
+        if accepted.outcome is Outcome.NO_WORKFLOW and new.workflow_id is not None:
+            # The insert itself decides; why it refused is worth a look only now.
+            status = await self._status_of(new.workspace_id, new.workflow_id)
+            if status in EXECUTABLE:
+                raise Unavailable("the workflow came into another state just now: try again", "workflow_state_changed")
+            raise state_conflict(status, "execute")
+        if accepted.outcome is Outcome.KEY_MISMATCH:
+            message = "this Idempotency-Key was used before with another request"
+            raise Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})
+
     def _tell_of(self, accepted: Accepted, isolation: Isolation) -> None:
         if accepted.outcome is Outcome.REPLAYED:
             return
@@ -112,15 +128,6 @@ class Acceptor:
             self._pool.wake_dedicated()
         else:
             self.queue_changed()
-
-
-def check_outcome(accepted: Accepted, new: NewExecution) -> None:
-    """Raise what an outcome means to the caller, if it was not accepted."""
-    if accepted.outcome is Outcome.NO_WORKFLOW:
-        raise NotFound("there is no such workflow", fields={"workflow_id": str(new.workflow_id)})
-    if accepted.outcome is Outcome.KEY_MISMATCH:
-        message = "this Idempotency-Key was used before with another request"
-        raise Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})
 
 
 def _claimed(request: Request, version: int | None, definition: bytes) -> Claimed:

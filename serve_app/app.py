@@ -6,8 +6,20 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 
 from serve_app.observing import Observe
+from serve_app.openapi import describe
 from serve_app.problems import answer_errors
-from serve_app.routes import events, executions, health, node_types, workflows
+from serve_app.routes import (
+    events,
+    execution_items,
+    execution_lists,
+    executions,
+    health,
+    node_types,
+    workflow_files,
+    workflow_versions,
+    workflows,
+)
+from serve_app.routes.execution_lists import BulkDelete
 from serve_app.services import Services
 
 PREFIX = "/api/v1"
@@ -28,9 +40,20 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         description="Durable workflows on a Ray cluster. Errors are problem+json (RFC 9457) with a stable `code`.",
         lifespan=lifespan,
     )
-    for router in (workflows.router, executions.router, events.router, node_types.router):
-        app.include_router(router, prefix=PREFIX)
+    # Lists come first: `executions/stats` is no execution's id.
+    for module in (
+        workflow_files,
+        workflows,
+        workflow_versions,
+        execution_lists,
+        execution_items,
+        executions,
+        events,
+        node_types,
+    ):
+        app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     answer_errors(app)
+    describe(app, BulkDelete)
     app.add_middleware(Observe, state=app.state)
     return app

@@ -9,13 +9,14 @@ from time import monotonic
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from store.api_keys import Principal
 from workflow.errors import Forbidden, NotFound, Unauthorized
 
 KEY_TTL_S = 5.0
 KEYS_KEPT_MAX = 4_096
+WorkspaceId = Annotated[UUID, Path(description="the workspace's id")]
 ROLES = ("viewer", "member", "admin", "owner")
 
 
@@ -71,7 +72,7 @@ async def caller(request: Request) -> Principal:
 
 
 def _in_workspace(least: str) -> Callable[[UUID, Principal], Awaitable[Principal]]:
-    async def check(workspace_id: UUID, principal: Annotated[Principal, Depends(caller)]) -> Principal:
+    async def check(workspace_id: WorkspaceId, principal: Annotated[Principal, Depends(caller)]) -> Principal:
         if principal.workspace_id != workspace_id:
             raise NotFound("there is no such workspace", fields={"workspace_id": str(workspace_id)})
         if ROLES.index(principal.role) < ROLES.index(least):
@@ -84,3 +85,4 @@ def _in_workspace(least: str) -> Callable[[UUID, Principal], Awaitable[Principal
 Caller = Annotated[Principal, Depends(caller)]
 Viewer = Annotated[Principal, Depends(_in_workspace("viewer"))]
 Editor = Annotated[Principal, Depends(_in_workspace("member"))]
+Admin = Annotated[Principal, Depends(_in_workspace("admin"))]

@@ -38,11 +38,16 @@ def parse_object(body: bytes, known: frozenset[str]) -> dict[str, Any]:
     value = decode(body) if body.strip() else {}
     if not isinstance(value, dict):
         raise BadInput("the body must be a JSON object", "body_not_an_object")
+    require_known(value, known)
+    return value
+
+
+def require_known(value: dict[str, Any], known: frozenset[str]) -> None:
+    """Raise `Unprocessable` for an object with other fields than these."""
     unknown = sorted(set(value) - known)
     if unknown:
         fields = {"unknown": unknown[:20], "known": sorted(known)}
         raise Unprocessable(f"the body has a field that is not known here: {unknown[0]!r}", "unknown_field", fields)
-    return value
 
 
 def input_json(value: Any, bytes_max: int) -> bytes:

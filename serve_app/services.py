@@ -15,18 +15,23 @@ from actors.pool import ActorPool
 from nodes.catalog import load_catalog
 from serve_app.accepting import Acceptor
 from serve_app.auth import KeyCache
+from serve_app.compiling import DocumentReader
 from serve_app.config import ApiConfig
 from serve_app.following import Follower
 from serve_app.metrics import Metrics
 from store.api_keys import ApiKeys
+from store.deleting import Deleting
 from store.engine import StoreConfig, make_engine, make_pool
 from store.executions import PostgresExecutions
 from store.listing import Listing
+from store.node_items import NodeItems
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
+from store.statistics import Statistician
+from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
 from store.writer import GroupWriter
 from workflow.compile import Compiler
-from workflow.document import parse_document
+from workflow.document import Document
 from workflow.ports import Accepted, Isolation, NewExecution
 from workflow.spec import Catalog, JsonObject
 
@@ -75,8 +80,9 @@ class Versions:
     The insert pins whatever is current when it commits; if that is another one, it is fetched before the actor is called.
     """
 
-    def __init__(self, workflows: Workflows) -> None:
+    def __init__(self, workflows: Workflows, documents: DocumentReader) -> None:
         self._workflows = workflows
+        self._documents = documents
         self._known: OrderedDict[tuple[UUID, UUID, int], Runnable] = OrderedDict()
         self._current: dict[tuple[UUID, UUID], tuple[float, int]] = {}
 
@@ -103,7 +109,7 @@ class Versions:
         known = self._known.get(key)
         if known is None:
             found = await self._workflows.get_version(workspace_id, workflow_id, number)
-            document = parse_document(found.definition)
+            document: Document = await self._documents.apart([found.definition], lambda one: one)
             definition = orjson.dumps(found.definition)
             known = Runnable(
                 version=number,
@@ -126,10 +132,14 @@ class Services:
     config: ApiConfig
     keys: KeyCache
     catalog: Catalog
-    compiler: Compiler
+    documents: DocumentReader
     executions: PostgresExecutions
     listing: Listing
+    statistician: Statistician
+    deleting: Deleting
+    node_items: NodeItems
     workflows: Workflows
+    workflow_lists: WorkflowLists
     versions: Versions
     acceptor: Acceptor
     follower: Follower
@@ -159,24 +169,30 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     await pool.refresh()
     refreshing = asyncio.create_task(pool.refresh_for_ever())
     catalog = load_catalog()
+    documents = DocumentReader(Compiler(catalog, nodes_max=config.limits.nodes_max))
     workflows = Workflows(engine)
     try:
         yield Services(
             config=config,
             keys=KeyCache(ApiKeys(engine).authenticate),
             catalog=catalog,
-            compiler=Compiler(catalog, nodes_max=config.limits.nodes_max),
+            documents=documents,
             executions=executions,
             listing=Listing(engine),
+            statistician=Statistician(engine),
+            deleting=Deleting(engine),
+            node_items=NodeItems(engine),
             workflows=workflows,
-            versions=Versions(workflows),
-            acceptor=Acceptor(writer.submit, pool, lambda: notifier.notify(QUEUE_CHANNEL)),
+            workflow_lists=WorkflowLists(engine),
+            versions=Versions(workflows, documents),
+            acceptor=Acceptor(writer.submit, pool, lambda: notifier.notify(QUEUE_CHANNEL), workflows.status),
             follower=follower,
             pool=pool,
             metrics=Metrics(),
         )
     finally:
         refreshing.cancel()
+        documents.close()
         await listener.close()
         await writer.close()
         await notifier.close()

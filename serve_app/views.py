@@ -1,135 +1,23 @@
-"""What is answered: the JSON of executions, nodes, events, workflows and node types, and their models for the OpenAPI page.
+"""What is answered: the JSON of executions, nodes, events and node types.
 
 The hot answers are written with orjson from what is at hand; item data is passed through as the bytes that were stored.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel
 
 from actors.execution import Finished
 from actors.members import Member
+from store.deleting import Deleted
 from store.listing import ExecutionSummary
+from store.statistics import Statistics
 from workflow.ports import Accepted, EventRow, ExecutionView, NewExecution, NodeRow
 from workflow.spec import NodeType
 from workflow.states import ExecutionStatus
-
-
-class ErrorOut(BaseModel):
-    """Why an execution or a node failed."""
-
-    code: str
-    message: str
-    node_id: str | None = None
-
-
-class ActorOut(BaseModel):
-    """The execution actor that owns, or owned, the execution. `shared` says whether others ran there at the same time."""
-
-    id: str
-    name: str
-    pid: int | None
-    host: str
-    shared: bool | None
-
-
-class TimingsOut(BaseModel):
-    """Times in ISO 8601 (UTC), durations in milliseconds."""
-
-    queued_at: str
-    started_at: str | None
-    completed_at: str | None
-    duration_ms: int | None
-
-
-class ExecutionOut(BaseModel):
-    """An execution."""
-
-    id: UUID
-    workspace_id: UUID
-    workflow_id: UUID | None
-    workflow_version: int | None
-    status: ExecutionStatus
-    trigger_type: str
-    isolation: str
-    priority: int
-    epoch: int
-    last_seq: int
-    nodes_total: int
-    nodes_completed: int
-    output: Any
-    error: ErrorOut | None
-    actor: ActorOut | None
-    timings: TimingsOut
-
-
-class NodeOut(BaseModel):
-    """One node of an execution; `output` are its items by handle."""
-
-    node_id: str
-    node_name: str
-    node_type: str
-    run_index: int
-    status: str
-    attempt: int
-    started_at: str | None
-    completed_at: str | None
-    duration_ms: float | None
-    output: Any
-    error: ErrorOut | None
-    logs: str
-    placement: str
-    pid: int | None
-    host: str
-
-
-class NodesOut(BaseModel):
-    """The nodes of an execution, in the order in which they ended."""
-
-    items: list[NodeOut]
-    next_cursor: str | None
-
-
-class ExecutionSummaryOut(BaseModel):
-    """An execution in a list."""
-
-    id: UUID
-    workflow_id: UUID | None
-    workflow_version: int | None
-    status: ExecutionStatus
-    trigger_type: str
-    priority: int
-    nodes_total: int
-    nodes_completed: int
-    error: ErrorOut | None
-    timings: TimingsOut
-
-
-class ExecutionsOut(BaseModel):
-    """A page of executions, newest first."""
-
-    items: list[ExecutionSummaryOut]
-    next_cursor: str | None
-
-
-class NodeTypeOut(BaseModel):
-    """A node type."""
-
-    type: str
-    version: int
-    title: str
-    category: str
-    description: str
-    config_schema: dict[str, Any]
-    inputs: list[str]
-    outputs: list[str]
-    trigger: bool
-    effect: str
-    placement: str
-    timeout_ms: int
 
 
 def iso(at_ms: int | None) -> str | None:
@@ -243,6 +131,37 @@ def accepted(new: NewExecution, given: Accepted, member: Member | None, queued_m
     }
 
 
+def statistics(window: str, found: Statistics) -> dict[str, Any]:
+    """Return what became of the executions of a window."""
+    durations = found.durations
+    return {
+        "window": window,
+        "since": found.since,
+        "until": found.until,
+        "bucket_s": round(found.bucket.total_seconds()),
+        "total": found.total,
+        "counts": _counts(found.counts),
+        "success_rate": found.success_rate,
+        "durations": {
+            "average_ms": durations.average_ms,
+            "p50_ms": durations.p50_ms,
+            "p95_ms": durations.p95_ms,
+        },
+        "buckets": [
+            {"start": bucket.start, "total": sum(bucket.counts.values()), "counts": _counts(bucket.counts)}
+            for bucket in found.buckets
+        ],
+    }
+
+
+def deleted(found: Deleted) -> dict[str, Any]:
+    """Return what was deleted, and what of the named was not."""
+    left = [("not_terminal", identity) for identity in found.not_terminal]
+    left += [("not_found", identity) for identity in found.not_found]
+    not_deleted = [{"id": identity, "reason": reason} for reason, identity in left]
+    return {"deleted": found.count, "not_deleted": not_deleted, "more": found.more}
+
+
 def node(row: NodeRow) -> dict[str, Any]:
     """Return a node execution."""
     return {
@@ -286,12 +205,26 @@ def node_type(found: NodeType) -> dict[str, Any]:
         "effect": spec.effect.value,
         "placement": spec.placement.value,
         "timeout_ms": spec.timeout_ms,
+        "aliases": list(spec.aliases),
+        "examples": [
+            {
+                "title": one.title,
+                "config": one.config,
+                "items": list(one.items),
+                "outputs": one.outputs and {handle: list(items) for handle, items in one.outputs.items()},
+            }
+            for one in spec.examples
+        ],
     }
 
 
 def raw(data: bytes | None) -> orjson.Fragment | None:
     """Return stored JSON to be passed through without parsing."""
     return None if data is None else orjson.Fragment(data)
+
+
+def _counts(counts: Mapping[ExecutionStatus, int]) -> dict[str, int]:
+    return {status.value: count for status, count in sorted(counts.items())}
 
 
 def _text(value: UUID | None) -> str | None:

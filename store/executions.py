@@ -43,21 +43,39 @@ class PostgresExecutions:
         self._claimed_last = NOBODY
 
     async def accept(self, batch: Sequence[NewExecution]) -> list[Accepted]:
-        """Make the executions durable, in one statement; one answer each, in order."""
+        """Make the executions durable, in one statement; one answer each, in order.
+
+        A workflow that is not there, or is in no state to be executed, is `NO_WORKFLOW`; what was accepted under the same
+        key before it came into that state is told all the same.
+        """
+        answers = await self._accept(batch)
+        # What had the key was deleted between insert and look-up: the key is free now.
+        deleted = [place for place, answer in enumerate(answers) if answer is None and batch[place].idempotency]
+        if deleted:
+            again = await self._accept([batch[place] for place in deleted])
+            answers = [again.pop(0) if place in deleted else answer for place, answer in enumerate(answers)]
+        known = [answer for answer in answers if answer is not None]
+        if len(known) < len(batch):
+            raise Bug("an execution's id or key is taken, but not by an execution", fields={"batch": len(batch)})
+        return known
+
+    async def _accept(self, batch: Sequence[NewExecution]) -> list[Accepted | None]:
         if not batch:
             return []
         rows = await self._fetch(statements.ACCEPT, accept_columns(batch))
         answers: list[Accepted | None] = []
         for new, (_, found, created, status, owner, version) in zip(batch, rows, strict=True):
-            if not found:
-                answers.append(Accepted(outcome=Outcome.NO_WORKFLOW, id=new.id))
-            elif created:
+            if created:
                 answers.append(_accepted(Outcome.CREATED, new.id, status, owner, version))
             else:
-                answers.append(None)
-        left = [place for place, answer in enumerate(answers) if answer is None]
+                answers.append(None if found else Accepted(outcome=Outcome.NO_WORKFLOW, id=new.id))
+        left = [
+            place
+            for place, answer in enumerate(answers)
+            if answer is None or (answer.outcome is Outcome.NO_WORKFLOW and batch[place].idempotency)
+        ]
         before = await self._accepted_before(batch, left) if left else {}
-        return [answer or before[place] for place, answer in enumerate(answers)]
+        return [before.get(place, answer) for place, answer in enumerate(answers)]
 
     async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int) -> list[Claimed]:
         """Take up to `limit` pooled executions: orphans, those with unread signals, then by priority and in turns."""
@@ -202,7 +220,7 @@ class PostgresExecutions:
         for place, identity, fingerprint, status, owner, version in rows:
             key = keys[place]
             if status is None:
-                raise Bug("an execution's id or key is taken, but not by an execution", fields={"id": str(identity)})
+                continue
             if key is not None and fingerprint is not None and bytes(fingerprint) != key.fingerprint:
                 answers[place] = Accepted(outcome=Outcome.KEY_MISMATCH, id=identity)
             else:

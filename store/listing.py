@@ -1,15 +1,17 @@
 """Lists and counts of executions: for people and for metrics, never for the engine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import ColumnElement, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from store.outages import transaction
 from store.paging import Page, bounded
+from store.partitions import first_id
 from store.tables import executions
 from workflow.states import ExecutionStatus
 
@@ -52,6 +54,17 @@ class ExecutionSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionFilter:
+    """Which executions are wanted. Without statuses or trigger types: all; the times, from and below, are those in the ids."""
+
+    statuses: Sequence[ExecutionStatus] = ()
+    workflow_id: UUID | None = None
+    trigger_types: Sequence[str] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What there is to do. `oldest_queued_ms` is the age of the oldest pooled execution in the queue."""
 
@@ -70,24 +83,19 @@ class Listing:
     async def page(
         self,
         workspace_id: UUID,
+        wanted: ExecutionFilter = ExecutionFilter(),
         *,
         limit: int = 50,
         before: UUID | None = None,
-        status: ExecutionStatus | None = None,
-        workflow_id: UUID | None = None,
     ) -> Page[ExecutionSummary]:
         """Return executions of a workspace, newest first."""
-        wanted = [executions.c.workspace_id == workspace_id]
+        wished = conditions(workspace_id, wanted)
         if before is not None:
-            wanted.append(executions.c.id < before)
-        if status is not None:
-            wanted.append(executions.c.status == status.value)
-        if workflow_id is not None:
-            wanted.append(executions.c.workflow_id == workflow_id)
+            wished.append(executions.c.id < before)
         size = bounded(limit)
         async with transaction(self._engine) as connection:
             rows = await connection.execute(
-                select(*COLUMNS).where(*wanted).order_by(executions.c.id.desc()).limit(size + 1)
+                select(*COLUMNS).where(*wished).order_by(executions.c.id.desc()).limit(size + 1)
             )
             items = [_summary(row) for row in rows.all()]
         return Page(items=items[:size], next_before=items[size - 1].id if len(items) > size else None)
@@ -119,6 +127,26 @@ class Listing:
             running=active or 0,
             oldest_queued_ms=max(0, int((oldest_s or 0) * 1000)),
         )
+
+
+def conditions(workspace_id: UUID, wanted: ExecutionFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions that a filter stands for. Times become ids, so that they choose months, and rows by the index."""
+    found = [executions.c.workspace_id == workspace_id]
+    if wanted.statuses:
+        found.append(executions.c.status.in_([status.value for status in wanted.statuses]))
+    if wanted.workflow_id is not None:
+        found.append(executions.c.workflow_id == wanted.workflow_id)
+    if wanted.trigger_types:
+        found.append(executions.c.trigger_type.in_(wanted.trigger_types))
+    if wanted.created_after is not None:
+        found.append(executions.c.id >= _first_id(wanted.created_after))
+    if wanted.created_before is not None:
+        found.append(executions.c.id < _first_id(wanted.created_before))
+    return found
+
+
+def _first_id(at: datetime) -> UUID:
+    return first_id(max(0, _ms(at)))
 
 
 def _summary(row: Any) -> ExecutionSummary:

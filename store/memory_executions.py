@@ -153,9 +153,9 @@ class MemoryExecutions:
 
     def _accept(self, new: NewExecution, *, pushing: bool) -> Accepted:
         version = self._version(new)
-        if new.workflow_id is not None and version is None:
-            return Accepted(outcome=Outcome.NO_WORKFLOW, id=new.id)
         key = (new.workspace_id, new.idempotency.key) if new.idempotency else None
+        if new.workflow_id is not None and version is None and key not in self._store.keys:
+            return Accepted(outcome=Outcome.NO_WORKFLOW, id=new.id)
         fingerprint, identity = self._store.keys.get(key, (b"", new.id)) if key else (b"", new.id)
         if key in self._store.keys and new.idempotency and fingerprint != new.idempotency.fingerprint:
             return Accepted(outcome=Outcome.KEY_MISMATCH, id=identity)

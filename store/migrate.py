@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -29,6 +30,16 @@ def migrate(dsn: str, months_ahead: int = 2) -> None:
                 text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
             ).scalar_one()
             ensure_partitions(connection, now_ms, months_ahead)
+    finally:
+        engine.dispose()
+
+
+def current_revision(dsn: str) -> str | None:
+    """Return the revision that the database is at; None for one without tables of ours."""
+    engine = create_engine(sqlalchemy_url(dsn))
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
 

@@ -26,7 +26,7 @@ WITH input AS MATERIALIZED (
 ), resolved AS MATERIALIZED (
     SELECT i.*, w.version
     FROM input i LEFT JOIN workflows w
-        ON w.id = i.workflow_id AND w.workspace_id = i.workspace_id AND w.status <> 'archived'
+        ON w.id = i.workflow_id AND w.workspace_id = i.workspace_id AND w.status IN ('draft', 'active')
     WHERE i.workflow_id IS NULL OR w.id IS NOT NULL
 ), keyed AS (
     INSERT INTO idempotency_keys (workspace_id, key, fingerprint, execution_id)
@@ -55,7 +55,7 @@ SELECT i.place, r.id IS NOT NULL, c.id IS NOT NULL AND i.place = min(i.place) OV
 FROM input i LEFT JOIN resolved r ON r.place = i.place LEFT JOIN created c ON c.id = i.id
 ORDER BY i.place
 """
-"""Insert a batch; for each: whether its workflow was found, whether it was inserted, and as what."""
+"""Insert a batch; for each: whether its workflow was found and may be executed, whether it was inserted, and as what."""
 
 ACCEPTED_BEFORE = """
 SELECT i.place, COALESCE(k.execution_id, i.id), k.fingerprint, e.status, e.owner, e.workflow_version

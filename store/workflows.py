@@ -1,77 +1,31 @@
 """Workflows and their immutable versions. A change makes a version; executions go on with the one they have."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, func, insert, select, update
+from sqlalchemy import Select, and_, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from store.fresh import fresh_id
 from store.outages import transaction
-from store.paging import Page, bounded
+from store.paging import bounded
 from store.slugs import slug_of
-from store.tables import executions, workflow_versions, workflows
-from workflow.errors import Conflict, NotFound
-
-JsonObject = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """What a person wrote: everything of a workflow that is not given by the system."""
-
-    name: str
-    nodes: Sequence[Any]
-    connections: Sequence[Any]
-    settings: JsonObject = field(default_factory=dict)
-    viewport: JsonObject = field(default_factory=dict)
-    input_schema: JsonObject = field(default_factory=dict)
-    description: str = ""
-    tags: Sequence[str] = ()
-    is_template: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowSummary:
-    """A workflow in a list."""
-
-    id: UUID
-    name: str
-    slug: str
-    description: str
-    status: str
-    version: int
-    tags: Sequence[str]
-    is_template: bool
-    created_at: datetime
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workflow:
-    """A workflow with its current document. Executions are counted as far as they are still kept."""
-
-    summary: WorkflowSummary
-    workspace_id: UUID
-    created_by: UUID | None
-    definition: JsonObject
-    execution_count: int
-    last_executed_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """One version, as it was and will be."""
-
-    workflow_id: UUID
-    version: int
-    definition: JsonObject
-    created_by: UUID | None
-    change_message: str
-    created_at: datetime
+from store.tables import executions, workflow_versions, workflows, workspaces
+from store.workflow_names import free_name
+from store.workflow_rows import (
+    Draft,
+    Version,
+    VersionSummary,
+    Workflow,
+    document_of,
+    draft_columns,
+    summary_of,
+    version_columns,
+    version_summary_of,
+)
+from workflow.errors import Conflict, NotFound, Unprocessable
+from workflow.lifecycle import WorkflowAction, WorkflowStatus, after, require_changeable
 
 
 class Workflows:
@@ -81,24 +35,35 @@ class Workflows:
         self._engine = engine
         self._new_id = new_id
 
-    async def create(
-        self, workspace_id: UUID, draft: Draft, *, created_by: UUID | None = None, status: str = "active"
-    ) -> Workflow:
-        """Make a workflow with version 1."""
-        workflow_id = self._new_id()
-        row = {
-            "id": workflow_id,
-            "workspace_id": workspace_id,
-            "created_by": created_by,
-            "slug": slug_of(draft.name, workflow_id),
-            "status": status,
-            "version": 1,
-            **_columns(draft),
-        }
+    async def create(self, workspace_id: UUID, draft: Draft, *, created_by: UUID | None = None) -> Workflow:
+        """Make a workflow with version 1, as a draft."""
         async with transaction(self._engine) as connection:
-            await connection.execute(insert(workflows).values(row))
-            await self._add_version(connection, workflow_id, 1, draft, created_by, "")
+            workflow_id = await self._insert(connection, workspace_id, draft, created_by, "")
             return await _read(connection, workspace_id, workflow_id)
+
+    async def create_apart(
+        self,
+        workspace_id: UUID,
+        drafts: Sequence[Draft],
+        *,
+        created_by: UUID | None = None,
+        change_message: str = "",
+    ) -> list[Workflow]:
+        """Make all of the workflows or none, in order, each under a name that no other in the workspace has."""
+        async with transaction(self._engine) as connection:
+            # One at a time in a workspace, or two would choose the same name.
+            await connection.execute(
+                select(workspaces.c.id).where(workspaces.c.id == workspace_id).with_for_update(key_share=True)
+            )
+            listed = and_(workflows.c.workspace_id == workspace_id, workflows.c.status != WorkflowStatus.ARCHIVED.value)
+            taken = set((await connection.execute(select(workflows.c.name).where(listed))).scalars())
+            made = []
+            for draft in drafts:
+                name = free_name(draft.name, taken)
+                taken.add(name)
+                identity = await self._insert(connection, workspace_id, draft, created_by, change_message, name)
+                made.append(await _read(connection, workspace_id, identity))
+            return made
 
     async def get(self, workspace_id: UUID, workflow_id: UUID) -> Workflow:
         """Return a workflow. Raises `NotFound`."""
@@ -113,21 +78,13 @@ class Workflows:
             raise _absent(workflow_id)
         return int(version)
 
-    async def page(
-        self, workspace_id: UUID, *, limit: int = 50, before: UUID | None = None, status: str | None = None
-    ) -> Page[WorkflowSummary]:
-        """Return workflows, newest first; archived ones only when asked for by status."""
-        wanted = [workflows.c.workspace_id == workspace_id]
-        wanted.append(workflows.c.status == status if status else workflows.c.status != "archived")
-        if before is not None:
-            wanted.append(workflows.c.id < before)
-        size = bounded(limit)
+    async def status(self, workspace_id: UUID, workflow_id: UUID) -> WorkflowStatus:
+        """Return the state that it is in. Raises `NotFound`."""
         async with transaction(self._engine) as connection:
-            rows = await connection.execute(
-                select(workflows).where(*wanted).order_by(workflows.c.id.desc()).limit(size + 1)
-            )
-            items = [_summary(row) for row in rows]
-        return Page(items=items[:size], next_before=items[size - 1].id if len(items) > size else None)
+            status = await connection.scalar(select(workflows.c.status).where(_mine(workspace_id, workflow_id)))
+        if status is None:
+            raise _absent(workflow_id)
+        return WorkflowStatus(status)
 
     async def update(
         self,
@@ -135,52 +92,94 @@ class Workflows:
         workflow_id: UUID,
         draft: Draft,
         *,
-        expected_version: int,
+        expected_version: int | None = None,
         changed_by: UUID | None = None,
         change_message: str = "",
     ) -> Workflow:
-        """Make the next version. Raises `NotFound`, or `Conflict` when the current one is not the expected one."""
+        """Make the next version. Without an expected version it follows whatever is current.
+
+        Raises `NotFound`; `Conflict` when another version is current, or the workflow is archived; `Unprocessable` when
+        it is active and the draft has no trigger.
+        """
         mine = _mine(workspace_id, workflow_id)
         async with transaction(self._engine) as connection:
-            current = await connection.scalar(select(workflows.c.version).where(mine).with_for_update())
-            if current is None:
-                raise _absent(workflow_id)
-            if current != expected_version:
-                raise Conflict(f"somebody else made version {current} meanwhile", fields={"current_version": current})
-            changes = {**_columns(draft), "version": current + 1, "updated_at": func.now()}
+            status, current = await _locked(connection, workspace_id, workflow_id)
+            require_changeable(status)
+            _require_version(current, expected_version)
+            if status is WorkflowStatus.ACTIVE and not draft.triggered:
+                raise no_trigger()
+            changes = {**draft_columns(draft), "version": current + 1, "updated_at": func.now()}
             await connection.execute(update(workflows).where(mine).values(changes))
             await self._add_version(connection, workflow_id, current + 1, draft, changed_by, change_message)
             return await _read(connection, workspace_id, workflow_id)
 
-    async def set_status(self, workspace_id: UUID, workflow_id: UUID, status: str) -> None:
-        """Make it draft, active, paused or archived; an archived one accepts no executions. Raises `NotFound`."""
+    async def change_status(
+        self, workspace_id: UUID, workflow_id: UUID, action: WorkflowAction, *, expected_version: int | None = None
+    ) -> Workflow:
+        """Do what the action says. Raises `NotFound`, or `Conflict` when it does not apply or the version is another."""
         async with transaction(self._engine) as connection:
-            done = await connection.execute(
-                update(workflows).where(_mine(workspace_id, workflow_id)).values(status=status, updated_at=func.now())
-            )
-            if done.rowcount == 0:
-                raise _absent(workflow_id)
+            status, current = await _locked(connection, workspace_id, workflow_id)
+            reached = after(status, action)
+            _require_version(current, expected_version)
+            if reached is not status:
+                changes = {"status": reached.value, "updated_at": func.now()}
+                await connection.execute(update(workflows).where(_mine(workspace_id, workflow_id)).values(changes))
+            return await _read(connection, workspace_id, workflow_id)
 
     async def get_version(self, workspace_id: UUID, workflow_id: UUID, version: int) -> Version:
         """Return one version. Raises `NotFound`."""
         wanted = and_(_mine(workspace_id, workflow_id), workflow_versions.c.version == version)
         async with transaction(self._engine) as connection:
-            row = (await connection.execute(_versions().where(wanted))).first()
+            row = (await connection.execute(_of_versions(select(workflow_versions)).where(wanted))).first()
         if row is None:
             raise NotFound("there is no such version", fields={"workflow_id": str(workflow_id), "version": version})
-        return _version(row)
+        return Version(workflow_id=row.workflow_id, definition=document_of(row), summary=version_summary_of(row))
 
     async def versions(
         self, workspace_id: UUID, workflow_id: UUID, *, limit: int = 50, before: int | None = None
-    ) -> list[Version]:
-        """Return versions below `before`, newest first; none for a workflow that is not there."""
+    ) -> tuple[list[VersionSummary], int | None]:
+        """Return versions below `before`, newest first, and where the next page begins. Raises `NotFound`."""
+        columns = workflow_versions.c
+        shown = select(
+            columns.version, columns.name, columns.created_by, columns.change_message, columns.created_at
+        ).order_by(columns.version.desc())
         wanted = [_mine(workspace_id, workflow_id)]
         if before is not None:
-            wanted.append(workflow_versions.c.version < before)
-        newest = workflow_versions.c.version.desc()
+            wanted.append(columns.version < before)
+        size = bounded(limit)
         async with transaction(self._engine) as connection:
-            rows = await connection.execute(_versions().where(*wanted).order_by(newest).limit(bounded(limit)))
-            return [_version(row) for row in rows]
+            found = (await connection.execute(_of_versions(shown).where(*wanted).limit(size + 1))).all()
+            if not found and not await connection.scalar(
+                select(workflows.c.id).where(_mine(workspace_id, workflow_id))
+            ):
+                raise _absent(workflow_id)
+        items = [version_summary_of(row) for row in found]
+        return items[:size], items[size - 1].version if len(items) > size else None
+
+    async def _insert(
+        self,
+        connection: AsyncConnection,
+        workspace_id: UUID,
+        draft: Draft,
+        created_by: UUID | None,
+        change_message: str,
+        name: str | None = None,
+    ) -> UUID:
+        workflow_id = self._new_id()
+        chosen = {} if name is None else {"name": name}
+        row = {
+            "id": workflow_id,
+            "workspace_id": workspace_id,
+            "created_by": created_by,
+            "slug": slug_of(name or draft.name, workflow_id),
+            "status": WorkflowStatus.DRAFT.value,
+            "version": 1,
+            **draft_columns(draft),
+            **chosen,
+        }
+        await connection.execute(insert(workflows).values(row))
+        await self._add_version(connection, workflow_id, 1, draft, created_by, change_message, chosen)
+        return workflow_id
 
     async def _add_version(
         self,
@@ -190,20 +189,31 @@ class Workflows:
         draft: Draft,
         created_by: UUID | None,
         change_message: str,
+        chosen: dict[str, str] | None = None,
     ) -> None:
         row = {
             "id": self._new_id(),
             "workflow_id": workflow_id,
             "version": version,
-            "name": draft.name,
-            "nodes": list(draft.nodes),
-            "connections": list(draft.connections),
-            "settings": dict(draft.settings),
-            "input_schema": dict(draft.input_schema),
             "created_by": created_by,
             "change_message": change_message,
+            **version_columns(draft),
+            **(chosen or {}),
         }
         await connection.execute(insert(workflow_versions).values(row))
+
+
+def no_trigger() -> Unprocessable:
+    """Return the error of a workflow that should be active but has nothing that starts it."""
+    return Unprocessable("an active workflow needs a trigger node, and this document has none", "no_trigger")
+
+
+async def _locked(connection: AsyncConnection, workspace_id: UUID, workflow_id: UUID) -> tuple[WorkflowStatus, int]:
+    wanted = select(workflows.c.status, workflows.c.version).where(_mine(workspace_id, workflow_id))
+    row = (await connection.execute(wanted.with_for_update())).first()
+    if row is None:
+        raise _absent(workflow_id)
+    return WorkflowStatus(row.status), row.version
 
 
 async def _read(connection: AsyncConnection, workspace_id: UUID, workflow_id: UUID) -> Workflow:
@@ -212,10 +222,10 @@ async def _read(connection: AsyncConnection, workspace_id: UUID, workflow_id: UU
         raise _absent(workflow_id)
     kept = select(func.count(), func.max(executions.c.queued_at)).where(executions.c.workflow_id == workflow_id)
     count, last_at = (await connection.execute(kept)).one()
-    document = _document(row)
+    document = document_of(row)
     document["viewport"] = row.viewport
     return Workflow(
-        summary=_summary(row),
+        summary=summary_of(row),
         workspace_id=row.workspace_id,
         created_by=row.created_by,
         definition=document,
@@ -224,58 +234,18 @@ async def _read(connection: AsyncConnection, workspace_id: UUID, workflow_id: UU
     )
 
 
-def _columns(draft: Draft) -> dict[str, Any]:
-    return {
-        "name": draft.name,
-        "description": draft.description,
-        "nodes": list(draft.nodes),
-        "connections": list(draft.connections),
-        "settings": dict(draft.settings),
-        "viewport": dict(draft.viewport),
-        "input_schema": dict(draft.input_schema),
-        "tags": list(draft.tags),
-        "is_template": draft.is_template,
-    }
+def _require_version(current: int, expected: int | None) -> None:
+    if expected is not None and current != expected:
+        raise Conflict(f"somebody else made version {current} meanwhile", fields={"current_version": current})
 
 
 def _mine(workspace_id: UUID, workflow_id: UUID) -> Any:
     return and_(workflows.c.id == workflow_id, workflows.c.workspace_id == workspace_id)
 
 
-def _versions() -> Select[Any]:
-    return select(workflow_versions).join(workflows, workflows.c.id == workflow_versions.c.workflow_id)
+def _of_versions(wanted: Select[Any]) -> Select[Any]:
+    return wanted.join(workflows, workflows.c.id == workflow_versions.c.workflow_id)
 
 
 def _absent(workflow_id: UUID) -> NotFound:
     return NotFound("there is no such workflow", fields={"workflow_id": str(workflow_id)})
-
-
-def _document(row: Row[Any]) -> dict[str, Any]:
-    parts = ("name", "nodes", "connections", "settings", "input_schema")
-    return {part: getattr(row, part) for part in parts}
-
-
-def _summary(row: Row[Any]) -> WorkflowSummary:
-    return WorkflowSummary(
-        id=row.id,
-        name=row.name,
-        slug=row.slug,
-        description=row.description,
-        status=row.status,
-        version=row.version,
-        tags=tuple(row.tags),
-        is_template=row.is_template,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
-
-
-def _version(row: Row[Any]) -> Version:
-    return Version(
-        workflow_id=row.workflow_id,
-        version=row.version,
-        definition=_document(row),
-        created_by=row.created_by,
-        change_message=row.change_message,
-        created_at=row.created_at,
-    )

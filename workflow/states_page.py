@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from workflow.lifecycle import WORKFLOW_STATES, WORKFLOW_TRANSITIONS, WorkflowStatus
 from workflow.states import (
     EXECUTION_STATES,
     EXECUTION_TRANSITIONS,
@@ -16,11 +17,12 @@ from workflow.states import (
     NodeStatus,
 )
 
-S = TypeVar("S", ExecutionStatus, NodeStatus)
+S = TypeVar("S", ExecutionStatus, NodeStatus, WorkflowStatus)
+C = TypeVar("C", bound=str)
 
 HEAD = """# States
 
-This page is generated from `workflow/states.py` by `make docs`; a test fails when it is stale.
+This page is generated from `workflow/states.py` and `workflow/lifecycle.py` by `make docs`; a test fails when it is stale.
 
 A status changes only along these tables. Terminal means for ever: a retry is a new execution that points at its parent.
 """
@@ -39,11 +41,15 @@ def page() -> str:
             _picture(NODE_TRANSITIONS, SETTLED, NodeStatus.PENDING),
             _paragraphs(NODE_STATES),
             _table(NODE_TRANSITIONS),
+            "## Workflows\n",
+            _picture(WORKFLOW_TRANSITIONS, frozenset(), WorkflowStatus.DRAFT),
+            _paragraphs(WORKFLOW_STATES),
+            _table(WORKFLOW_TRANSITIONS),
         ]
     )
 
 
-def _picture(table: Mapping[tuple[S, str], S], ends: frozenset[S], start: S) -> str:
+def _picture(table: Mapping[tuple[S, C], S], ends: frozenset[S], start: S) -> str:
     arrows: dict[tuple[str, str], list[str]] = {}
     for (source, cause), target in table.items():
         if source is not target:
@@ -54,14 +60,12 @@ def _picture(table: Mapping[tuple[S, str], S], ends: frozenset[S], start: S) -> 
     return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```", ""])
 
 
-def _paragraphs(states: Mapping[ExecutionStatus, str] | Mapping[NodeStatus, str]) -> str:
+def _paragraphs(states: Mapping[S, str]) -> str:
     return "\n".join(f"**{status.value}**: {text}\n" for status, text in states.items())
 
 
-def _table(
-    table: Mapping[tuple[ExecutionStatus, str], ExecutionStatus] | Mapping[tuple[NodeStatus, str], NodeStatus],
-) -> str:
-    rows = [f"| {source.value} | {cause} | {target.value} |" for (source, cause), target in table.items()]
+def _table(table: Mapping[tuple[S, C], S]) -> str:
+    rows: list[str] = [f"| {source.value} | {cause} | {target.value} |" for (source, cause), target in table.items()]
     return "\n".join(["| from | by | to |", "| --- | --- | --- |", *rows, ""])
 
 

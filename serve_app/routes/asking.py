@@ -5,15 +5,17 @@ from typing import Annotated, Any, cast
 from uuid import UUID
 
 import orjson
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.responses import Response
 
 from serve_app.services import Services
-from store.paging import PAGE_MAX
+from store.paging import PAGE_MAX, not_a_cursor
 from workflow.errors import Unprocessable
 from workflow.ports import IdempotencyKey
 
 KEY_CHARS_MAX = 255
+NUMBER_MAX = 2**31 - 1
+"""What PostgreSQL's `integer` holds: numbers of versions, runs and places."""
 
 
 async def _services(request: Request) -> Services:  # async: FastAPI sends plain functions through a thread pool
@@ -21,6 +23,8 @@ async def _services(request: Request) -> Services:  # async: FastAPI sends plain
 
 
 Asked = Annotated[Services, Depends(_services)]
+WorkflowId = Annotated[UUID, Path(description="the workflow's id")]
+ExecutionId = Annotated[UUID, Path(description="the execution's id")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="how many at most")]
 
@@ -37,7 +41,22 @@ def before(cursor: str | None) -> UUID | None:
     try:
         return UUID(cursor)
     except ValueError:
-        raise Unprocessable("`cursor` is the `next_cursor` of a page", "cursor_invalid") from None
+        raise not_a_cursor() from None
+
+
+def number_in(cursor: str | None) -> int | None:
+    """Return the number that is the cursor of some lists. Raises `Unprocessable`."""
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 10 and int(cursor) <= NUMBER_MAX):
+        raise not_a_cursor()
+    return int(cursor)
+
+
+def plain_texts(*texts: str) -> None:
+    """Raise `Unprocessable` for a text that no row can hold."""
+    if any("\0" in text for text in texts):
+        raise Unprocessable("a parameter contains the NUL character", "nul_not_allowed")
 
 
 def wait_seconds(request: Request, wait_s_max: int) -> float:

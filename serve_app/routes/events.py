@@ -12,7 +12,7 @@ from fastapi.sse import format_sse_event
 from serve_app import views
 from serve_app.auth import Viewer
 from serve_app.following import pause
-from serve_app.routes.asking import Asked
+from serve_app.routes.asking import Asked, ExecutionId
 from serve_app.services import Services
 from workflow.errors import Unprocessable
 from workflow.events import TERMINAL_KINDS
@@ -35,7 +35,7 @@ PAGE = 500
     },
 )
 async def stream_events(
-    execution_id: UUID,
+    execution_id: ExecutionId,
     caller: Viewer,
     services: Asked,
     last_event_id: Annotated[str, Header(description="the number of the last event that was seen")] = "0",

@@ -3,23 +3,22 @@
 import asyncio
 from http import HTTPStatus
 from time import monotonic
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from actors.ids import new_id, now_ms
-from serve_app import views
+from serve_app import models, views
 from serve_app.accepting import Request as Accepting
 from serve_app.accepting import Submitted
 from serve_app.auth import Editor, Viewer
 from serve_app.bodies import check_input, input_json, parse_object, read_body
-from serve_app.compiling import compile_document
-from serve_app.routes.asking import Asked, Cursor, Limit, answer, before, idempotency_key, wait_seconds
+from serve_app.openapi import DOCUMENT_REF, object_body, problems
+from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, idempotency_key, wait_seconds
 from serve_app.services import Services
-from workflow.document import parse_document
 from workflow.errors import Unprocessable
 from workflow.ports import NewExecution, Outcome, SignalKind
 from workflow.states import ExecutionStatus
@@ -42,17 +41,14 @@ KEY = {
 }
 ITEMS_SCHEMA = {"description": "a JSON object, a list of objects, or null"}
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": views.ExecutionOut, "description": "it has ended"},
-    202: {"model": views.ExecutionOut, "description": "it is durable and goes its way"},
+    200: {"model": models.ExecutionOut, "description": "it has ended"},
+    202: {"model": models.ExecutionOut, "description": "it is durable and goes its way"},
+    **problems(400, 409, 413, 429),
 }
 
 
 def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return {
-        "parameters": [WAIT, KEY],
-        "requestBody": {"required": bool(required), "content": {"application/json": {"schema": schema}}},
-    }
+    return {"parameters": [WAIT, KEY], **object_body(properties, required)}
 
 
 @router.post(
@@ -61,7 +57,7 @@ def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     responses=ANSWERS,
     openapi_extra=_body({"input": ITEMS_SCHEMA}, []),
 )
-async def execute_workflow(workflow_id: UUID, request: Request, caller: Editor, services: Asked) -> Response:
+async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Editor, services: Asked) -> Response:
     """Execute the current version of a workflow."""
     wait_s = wait_seconds(request, services.config.limits.wait_s_max)
     body = await read_body(request, services.config.limits.body_bytes_max)
@@ -105,7 +101,7 @@ async def execute_workflow(workflow_id: UUID, request: Request, caller: Editor, 
     "/executions",
     operation_id="execute_definition",
     responses=ANSWERS,
-    openapi_extra=_body({"definition": {"type": "object"}, "input": ITEMS_SCHEMA}, ["definition"]),
+    openapi_extra=_body({"definition": DOCUMENT_REF, "input": ITEMS_SCHEMA}, ["definition"]),
 )
 async def execute_definition(request: Request, caller: Editor, services: Asked) -> Response:
     """Execute a workflow document that is sent along; it is stored with the execution."""
@@ -116,8 +112,7 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
     if "definition" not in asked:
         raise Unprocessable("the body needs the field `definition`, a workflow document", "definition_missing")
     given = input_json(asked.get("input"), limits.input_bytes_max)
-    document = parse_document(asked["definition"])
-    await compile_document(services.compiler, document)
+    document = await services.documents.compiled(asked["definition"])
     check_input(asked.get("input"), document.input_schema)
     definition = orjson.dumps(asked["definition"])
     new = NewExecution(
@@ -150,30 +145,14 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
     )
 
 
-@router.get("/executions", operation_id="list_executions", response_model=views.ExecutionsOut)
-async def list_executions(
-    caller: Viewer,
-    services: Asked,
-    status: Annotated[ExecutionStatus | None, Query(description="only those with this status")] = None,
-    workflow_id: Annotated[UUID | None, Query(description="only those of this workflow")] = None,
-    cursor: Cursor = None,
-    limit: Limit = 50,
-) -> Response:
-    """List the workspace's executions, newest first, without their data."""
-    page = await services.listing.page(
-        caller.workspace_id, status=status, workflow_id=workflow_id, before=before(cursor), limit=limit
-    )
-    return answer({"items": [views.summary(item) for item in page.items], "next_cursor": page.next_before})
-
-
-@router.get("/executions/{execution_id}", operation_id="get_execution", response_model=views.ExecutionOut)
-async def get_execution(execution_id: UUID, caller: Viewer, services: Asked) -> Response:
+@router.get("/executions/{execution_id}", operation_id="get_execution", response_model=models.ExecutionOut)
+async def get_execution(execution_id: ExecutionId, caller: Viewer, services: Asked) -> Response:
     """Show an execution with its output."""
     return answer(views.execution(await services.executions.get(caller.workspace_id, execution_id)))
 
 
-@router.get("/executions/{execution_id}/nodes", operation_id="list_execution_nodes", response_model=views.NodesOut)
-async def list_nodes(execution_id: UUID, caller: Viewer, services: Asked) -> Response:
+@router.get("/executions/{execution_id}/nodes", operation_id="list_execution_nodes", response_model=models.NodesOut)
+async def list_nodes(execution_id: ExecutionId, caller: Viewer, services: Asked) -> Response:
     """Show the nodes of an execution with their outputs, in the order in which they ended."""
     rows = await services.executions.nodes(caller.workspace_id, execution_id)
     return answer({"items": [views.node(row) for row in rows], "next_cursor": None})
@@ -183,9 +162,10 @@ async def list_nodes(execution_id: UUID, caller: Viewer, services: Asked) -> Res
     "/executions/{execution_id}/cancel",
     operation_id="cancel_execution",
     status_code=HTTPStatus.ACCEPTED,
-    response_model=views.ExecutionOut,
+    response_model=models.ExecutionOut,
+    responses=problems(409),
 )
-async def cancel_execution(execution_id: UUID, caller: Editor, services: Asked) -> Response:
+async def cancel_execution(execution_id: ExecutionId, caller: Editor, services: Asked) -> Response:
     """Ask for an execution to stop: 202 when the wish is durable, 409 when it has ended already."""
     by = orjson.dumps({"by": str(caller.user_id)})
     view = await services.executions.signal(caller.workspace_id, execution_id, new_id(), SignalKind.CANCEL, by)

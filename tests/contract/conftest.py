@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import orjson
@@ -28,6 +28,7 @@ class Twin:
     others: Executions
     leases: Leases
     add_workflow: AddWorkflow
+    archive_workflow: Callable[[UUID], None]
 
     def owner(self, **changes: object) -> UUID:
         lease_id = an_id()
@@ -44,6 +45,9 @@ async def twin(request: pytest.FixtureRequest) -> AsyncIterator[Twin]:
             others=MemoryExecutions(store),
             leases=MemoryLeases(store),
             add_workflow=lambda workspace, versions, archived: _in_memory(store, workspace, versions, archived),
+            archive_workflow=lambda workflow: store.put_workflow(
+                workflow, replace(store.workflows[workflow], archived=True)
+            ),
         )
         return
     dsn = request.getfixturevalue("dsn")
@@ -55,6 +59,7 @@ async def twin(request: pytest.FixtureRequest) -> AsyncIterator[Twin]:
         others=PostgresExecutions(pool),
         leases=leases,
         add_workflow=lambda workspace, versions, archived: _in_postgres(dsn, workspace, versions, archived),
+        archive_workflow=lambda workflow: _archived_in_postgres(dsn, workflow),
     )
     leases.close()
     await pool.close()
@@ -99,3 +104,8 @@ def _in_postgres(dsn: str, workspace: UUID, versions: dict[int, dict[str, object
                 (an_id(), workflow_id, number, document["name"], *parts),
             )
     return workflow_id
+
+
+def _archived_in_postgres(dsn: str, workflow: UUID) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("UPDATE workflows SET status = 'archived' WHERE id = %s", (workflow,))

@@ -114,6 +114,21 @@ async def test_the_same_key_replays_the_first_execution(twin: Twin) -> None:
     assert (again.outcome, again.id, again.status) == (Outcome.REPLAYED, first.id, ExecutionStatus.QUEUED)
 
 
+async def test_a_key_is_replayed_whatever_became_of_the_workflow(twin: Twin) -> None:
+    workspace = an_id()
+    workflow = twin.add_workflow(workspace, VERSIONS, False)
+    news = [
+        new_execution(workspace, workflow_id=workflow, definition=None, idempotency=key(text))
+        for text in ("k", "k", "l")
+    ]
+    await twin.executions.accept(news[:1])
+    twin.archive_workflow(workflow)
+    again, other = await twin.executions.accept(news[1:])
+
+    assert (again.outcome, again.id) == (Outcome.REPLAYED, news[0].id)
+    assert other.outcome is Outcome.NO_WORKFLOW
+
+
 async def test_the_same_key_with_another_fingerprint_is_a_mismatch(twin: Twin) -> None:
     workspace = an_id()
     first = new_execution(workspace, idempotency=key())

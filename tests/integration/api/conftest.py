@@ -77,6 +77,8 @@ class Api:
     workspace_id: UUID
     keys: dict[str, str]
     pool: OneProcessPool
+    elsewhere: UUID
+    """The stranger's workspace."""
 
     @property
     def base(self) -> str:
@@ -105,7 +107,8 @@ class Api:
 async def api(dsn: str) -> AsyncIterator[Api]:
     owner_key = new_key()
     made = bootstrap(dsn, email="owner@example.org", password="a password", workspace_name="first", api_key=owner_key)
-    keys = {"owner": owner_key, **await _other_keys(dsn, made.workspace_id)}
+    others, elsewhere = await _other_keys(dsn, made.workspace_id)
+    keys = {"owner": owner_key, **others}
     config = PoolConfig(dsn=dsn, cluster_id="test", size=1, slots=8, poll_ms=50, renew_ms=200)
     process = ExecutionProcess(config, ThreadTasks(), actor_id="actor", name="actor", host="here", pid=1)
     await process.start()
@@ -117,11 +120,11 @@ async def api(dsn: str) -> AsyncIterator[Api]:
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
-            yield Api(client, made.workspace_id, keys, pool)
+            yield Api(client, made.workspace_id, keys, pool, elsewhere)
     await process.close()
 
 
-async def _other_keys(dsn: str, workspace_id: UUID) -> dict[str, str]:
+async def _other_keys(dsn: str, workspace_id: UUID) -> tuple[dict[str, str], UUID]:
     engine = make_engine(StoreConfig(dsn=dsn))
     accounts, api_keys = Accounts(engine), ApiKeys(engine)
     keys = {}
@@ -133,7 +136,7 @@ async def _other_keys(dsn: str, workspace_id: UUID) -> dict[str, str]:
     elsewhere = await accounts.create_workspace(stranger.id, "elsewhere")
     _, keys["stranger"] = await api_keys.create(elsewhere.id, stranger.id, "key")
     await engine.dispose()
-    return keys
+    return keys, elsewhere.id
 
 
 def rows_in(dsn: str, table: str) -> int:

@@ -44,12 +44,29 @@ ROUTES = [
     ("GET", "workflows/{workflow}", "viewer"),
     ("PUT", "workflows/{workflow}", "member"),
     ("POST", "workflows/{workflow}/execute", "member"),
+    ("GET", "workflows/tags", "viewer"),
+    ("POST", "workflows/validate", "viewer"),
+    ("POST", "workflows/import", "member"),
+    ("GET", "workflows/{workflow}/export", "viewer"),
+    ("POST", "workflows/{workflow}/clone", "member"),
+    ("GET", "workflows/{workflow}/versions", "viewer"),
+    ("GET", "workflows/{workflow}/versions/1", "viewer"),
+    ("GET", "workflows/{workflow}/versions/1/diff", "viewer"),
+    ("POST", "workflows/{workflow}/versions/1/restore", "member"),
+    ("POST", "workflows/{workflow}/activate", "member"),
+    ("POST", "workflows/{workflow}/deactivate", "member"),
+    ("POST", "workflows/{workflow}/unarchive", "member"),
+    ("DELETE", "workflows/{workflow}", "member"),
     ("GET", "executions", "viewer"),
     ("POST", "executions", "member"),
     ("GET", "executions/{execution}", "viewer"),
     ("GET", "executions/{execution}/nodes", "viewer"),
+    ("GET", "executions/{execution}/nodes/a/items", "viewer"),
     ("GET", "executions/{execution}/events", "viewer"),
+    ("GET", "executions/stats", "viewer"),
     ("POST", "executions/{execution}/cancel", "member"),
+    ("POST", "executions/bulk-delete", "admin"),
+    ("DELETE", "executions/{execution}", "admin"),
 ]
 
 
@@ -60,7 +77,7 @@ async def test_every_route_asks_for_a_key_a_role_and_the_right_workspace(api: Ap
         body = (
             {"json": {"definition": DOCUMENT} if "execut" in route else DOCUMENT} if method in ("POST", "PUT") else {}
         )
-        if route.endswith(("execute", "cancel")):
+        if route.endswith(("execute", "cancel", "clone", "restore", "activate", "deactivate", "unarchive")):
             body = {}
 
         assert (await api.call(method, path, by="", **body)).status_code == 401, route
@@ -70,8 +87,10 @@ async def test_every_route_asks_for_a_key_a_role_and_the_right_workspace(api: Ap
         foreign = await api.call(method, path, by="stranger", **body)
         assert (foreign.status_code, foreign.json()["code"]) == (404, "not_found"), route
         viewer = await api.call(method, path, by="viewer", **body)
-        assert (viewer.status_code == 403) is (least == "member"), route
-        assert (await api.call(method, path, by="member", **body)).status_code < 500, route
+        assert (viewer.status_code == 403) is (least != "viewer"), route
+        member = await api.call(method, path, by="member", **body)
+        assert (member.status_code == 403) is (least == "admin"), route
+        assert (await api.call(method, path, by="owner", **body)).status_code < 500, route
 
 
 async def test_things_of_another_workspace_are_as_absent_as_things_that_never_were(api: Api):
@@ -85,6 +104,21 @@ async def test_things_of_another_workspace_are_as_absent_as_things_that_never_we
         absent = never.replace(workflow, str(uuid.uuid4())).replace(execution, str(uuid.uuid4()))
         response = await api.call("GET", absent)
         assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+async def test_ids_of_another_workspace_lead_nowhere_from_ones_own(api: Api):
+    names = {"workflow": await made_workflow(api), "execution": await made_execution(api)}
+    for method, route, _ in ROUTES:
+        if "{" not in route:
+            continue
+        body = {"json": DOCUMENT} if method == "PUT" else {}
+        path = f"/api/v1/workspaces/{api.elsewhere}/{route.format(**names)}"
+
+        response = await api.call(method, path, by="stranger", **body)
+
+        assert (response.status_code, response.json()["code"]) == (404, "not_found"), (method, route)
+    assert (await api.call("GET", f"workflows/{names['workflow']}")).json()["status"] == "draft"
+    assert (await api.call("GET", f"executions/{names['execution']}")).status_code == 200
 
 
 async def test_a_workflow_is_stored_read_listed_and_gets_versions(api: Api):
@@ -177,7 +211,7 @@ async def test_what_was_begun_before_a_newer_version_was_found_is_dropped_and_th
     assert api.pool.settled == [True, False]
 
 
-async def test_what_was_begun_for_a_workflow_that_is_not_there_leaves_nothing(api: Api, dsn: str):
+async def test_what_was_begun_for_a_workflow_that_was_archived_leaves_nothing(api: Api, dsn: str):
     workflow = await made_workflow(api)
     await api.call("POST", f"workflows/{workflow}/execute?wait=10", json={})
     with psycopg.connect(dsn) as connection:
@@ -185,7 +219,8 @@ async def test_what_was_begun_for_a_workflow_that_is_not_there_leaves_nothing(ap
 
     response = await api.call("POST", f"workflows/{workflow}/execute?wait=10", json={})
 
-    assert response.status_code == 404
+    assert (response.status_code, response.json()["code"]) == (409, "workflow_state_conflict")
+    assert response.json()["state"] == "archived"
     assert api.pool.settled == [True, False]
     assert rows_in(dsn, "executions") == 1
     async with asyncio.timeout(5):

@@ -13,11 +13,14 @@ from store.bootstrap import bootstrap
 from store.engine import StoreConfig, make_engine
 from store.executions import PostgresExecutions
 from store.leases import PostgresLeases
-from store.listing import Listing
-from store.workflows import Draft, Workflows
+from store.listing import ExecutionFilter, Listing
+from store.workflow_lists import WorkflowFilter, WorkflowLists
+from store.workflow_rows import Draft
+from store.workflows import Workflows
 from tests.conftest import run_sql
 from tests.contract.making import TTL_MS, an_id, ending, flush, holder, new_execution
 from workflow.errors import Conflict, NotFound, StoreUnavailable, Unauthorized
+from workflow.lifecycle import WorkflowAction, WorkflowStatus
 from workflow.ports import Isolation, Outcome
 from workflow.states import ExecutionStatus
 
@@ -38,6 +41,7 @@ class Desk:
     accounts: Accounts
     keys: ApiKeys
     workflows: Workflows
+    lists: WorkflowLists
     listing: Listing
     user_id: UUID
     workspace_id: UUID
@@ -49,7 +53,9 @@ async def desk(dsn: str) -> AsyncIterator[Desk]:
     accounts = Accounts(engine, password_cost=4)
     user = await accounts.create_user("Ada@example.test", "correct horse")
     workspace = await accounts.create_workspace(user.id, "Ada's workspace")
-    yield Desk(accounts, ApiKeys(engine), Workflows(engine), Listing(engine), user.id, workspace.id)
+    yield Desk(
+        accounts, ApiKeys(engine), Workflows(engine), WorkflowLists(engine), Listing(engine), user.id, workspace.id
+    )
     await engine.dispose()
 
 
@@ -156,11 +162,14 @@ async def test_a_change_is_a_version(desk: Desk) -> None:
         desk.workspace_id, identity, replace(DRAFT, name="New", nodes=[]), expected_version=1, change_message="why"
     )
     first = await desk.workflows.get_version(desk.workspace_id, identity, 1)
-    both = await desk.workflows.versions(desk.workspace_id, identity)
+    both, left = await desk.workflows.versions(desk.workspace_id, identity)
+    newest, more = await desk.workflows.versions(desk.workspace_id, identity, limit=1)
+    oldest, _ = await desk.workflows.versions(desk.workspace_id, identity, limit=1, before=more)
 
     assert (changed.summary.version, changed.summary.name, changed.definition["nodes"]) == (2, "New", [])
     assert (first.definition["name"], first.definition["nodes"]) == ("Orders", DRAFT.nodes)
     assert [(version.version, version.change_message) for version in both] == [(2, "why"), (1, "")]
+    assert (newest, oldest, more, left) == (both[:1], both[1:], 2, None)
     with pytest.raises(Conflict) as caught:
         await desk.workflows.update(desk.workspace_id, identity, DRAFT, expected_version=1)
     assert caught.value.fields == {"current_version": 2}
@@ -176,22 +185,26 @@ async def test_workflows_of_another_workspace_are_not_found(desk: Desk) -> None:
         with pytest.raises(NotFound):
             await desk.workflows.update(workspace, workflow, DRAFT, expected_version=1)
         with pytest.raises(NotFound):
-            await desk.workflows.set_status(workspace, workflow, "archived")
-        assert await desk.workflows.versions(workspace, workflow) == []
-    assert (await desk.workflows.page(an_id())).items == []
+            await desk.workflows.change_status(workspace, workflow, WorkflowAction.ARCHIVE)
+        with pytest.raises(NotFound):
+            await desk.workflows.versions(workspace, workflow)
+        with pytest.raises(NotFound):
+            await desk.workflows.status(workspace, workflow)
+    assert (await desk.lists.page(an_id())).items == []
+    assert await desk.lists.tags(an_id()) == []
 
 
 async def test_workflows_are_listed_in_pages(desk: Desk) -> None:
     ids = [(await desk.workflows.create(desk.workspace_id, DRAFT)).summary.id for _ in range(5)]
-    await desk.workflows.set_status(desk.workspace_id, ids[2], "archived")
-    first = await desk.workflows.page(desk.workspace_id, limit=3)
-    last = await desk.workflows.page(desk.workspace_id, limit=3, before=first.next_before)
-    archived = await desk.workflows.page(desk.workspace_id, status="archived")
+    await desk.workflows.change_status(desk.workspace_id, ids[2], WorkflowAction.ARCHIVE)
+    first = await desk.lists.page(desk.workspace_id, limit=3)
+    last = await desk.lists.page(desk.workspace_id, limit=3, cursor=first.next_cursor)
+    archived = await desk.lists.page(desk.workspace_id, WorkflowFilter(statuses=[WorkflowStatus.ARCHIVED]))
 
     seen = [summary.id for summary in (*first.items, *last.items)]
     assert sorted(seen) == sorted(set(ids) - {ids[2]})
     assert seen == sorted(seen, reverse=True)
-    assert (len(first.items), last.next_before) == (3, None)
+    assert (len(first.items), last.next_cursor) == (3, None)
     assert [summary.id for summary in archived.items] == [ids[2]]
 
 
@@ -207,13 +220,13 @@ async def test_executions_are_listed_counted_and_pinned(desk: Desk, dsn: str, pg
     dedicated = new_execution(desk.workspace_id, isolation=Isolation.DEDICATED)
     answers = await pg_store.accept([done, active, queued, dedicated])
     await pg_store.flush([flush(done.id, ending=ending(), started_ms=1_700_000_000_000)])
-    await desk.workflows.set_status(desk.workspace_id, workflow, "archived")
+    await desk.workflows.change_status(desk.workspace_id, workflow, WorkflowAction.ARCHIVE)
     late = new_execution(desk.workspace_id, workflow_id=workflow, definition=None)
     [refused] = await pg_store.accept([late])
     first = await desk.listing.page(desk.workspace_id, limit=3)
     second = await desk.listing.page(desk.workspace_id, limit=3, before=first.next_before)
-    of_workflow = await desk.listing.page(desk.workspace_id, workflow_id=workflow)
-    running = await desk.listing.page(desk.workspace_id, status=ExecutionStatus.RUNNING)
+    of_workflow = await desk.listing.page(desk.workspace_id, ExecutionFilter(workflow_id=workflow))
+    running = await desk.listing.page(desk.workspace_id, ExecutionFilter(statuses=[ExecutionStatus.RUNNING]))
     load = await desk.listing.load()
 
     assert (answers[0].workflow_version, refused.outcome) == (1, Outcome.NO_WORKFLOW)

@@ -49,6 +49,7 @@ def handler_for(api):
 
         do_GET = respond  # noqa: N815 - the server calls it by this name
         do_POST = respond  # noqa: N815 - the server calls it by this name
+        do_DELETE = respond  # noqa: N815 - the server calls it by this name
 
         def log_message(self, *_):
             pass

@@ -1,0 +1,1 @@
+"""The commands of `rayloom`, one module for each thing that they are about."""

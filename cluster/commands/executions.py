@@ -1,0 +1,157 @@
+"""The commands about executions."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.console import Console
+
+from cluster.commands.asking import AsJson, Count, connected, print_json
+from cluster.commands.run import follow_to_the_end
+from cluster.showing import show_execution
+from cluster.tables import executions_table, logs_view, stats_view
+from workflow.errors import BadInput
+
+app = typer.Typer(no_args_is_help=True)
+
+Identity = Annotated[UUID, typer.Argument(metavar="ID", help="The execution's id.")]
+Statuses = Annotated[list[str] | None, typer.Option("--status", help="Only those in this state; may be repeated.")]
+OfWorkflow = Annotated[UUID | None, typer.Option("--workflow", help="Only those of this workflow.")]
+Before = Annotated[str | None, typer.Option("--before", help="Only those made before: 2026-01-31T12:00:00Z.")]
+
+
+@app.command("list")
+def list_executions(
+    status: Statuses = None,
+    workflow: OfWorkflow = None,
+    trigger: Annotated[list[str] | None, typer.Option(help="Only those begun in this way; may be repeated.")] = None,
+    after: Annotated[str | None, typer.Option(help="Only those made at this time or later.")] = None,
+    before: Before = None,
+    limit: Count = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List executions, newest first."""
+    params = _given(
+        status=status, workflow_id=workflow, trigger_type=trigger, created_after=after, created_before=before
+    )
+    with connected() as client:
+        found = client.listed("executions", params, limit)
+    if as_json:
+        print_json({"items": found})
+    else:
+        Console().print(executions_table(found))
+
+
+@app.command()
+def show(identity: Identity, as_json: AsJson = False) -> None:
+    """Show an execution with its nodes and output."""
+    with connected() as client:
+        execution, nodes = client.execution(str(identity)), client.nodes(str(identity))
+    if as_json:
+        print_json({"execution": execution, "nodes": nodes})
+    else:
+        show_execution(Console(), execution, nodes)
+
+
+@app.command()
+def watch(identity: Identity, as_json: AsJson = False) -> None:
+    """Follow an execution to its end. Exit code 1 when it does not complete."""
+    console = Console()
+    with connected() as client:
+        client.execution(str(identity))  # so that an id which is not there is said at once
+        execution = follow_to_the_end(client, str(identity), None if as_json else console)
+        nodes = client.nodes(str(identity))
+    if as_json:
+        print_json({"execution": execution, "nodes": nodes})
+    else:
+        show_execution(console, execution, nodes)
+    if execution["status"] != "completed":
+        raise typer.Exit(1)
+
+
+@app.command()
+def cancel(identity: Identity, as_json: AsJson = False) -> None:
+    """Ask for an execution to stop."""
+    with connected() as client:
+        found = client.ask("POST", f"executions/{identity}/cancel")
+    if as_json:
+        print_json(found)
+    else:
+        Console().print(f"{identity} was asked to stop; it is {found['status']}", highlight=False)
+
+
+@app.command()
+def logs(
+    identity: Identity,
+    node: Annotated[str, typer.Option(help="Only those of this node.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Print what the nodes of an execution printed."""
+    with connected() as client:
+        nodes = [one for one in client.nodes(str(identity)) if not node or one["node_id"] == node]
+    if node and not nodes:
+        raise BadInput(f"nothing of a node {node!r} is known in this execution", "no_such_node")
+    if as_json:
+        shown = ("node_id", "run_index", "status", "logs")
+        print_json({"items": [{name: one.get(name) for name in shown} for one in nodes]})
+    else:
+        Console().print(logs_view(nodes), soft_wrap=True)
+
+
+@app.command()
+def delete(
+    identities: Annotated[list[UUID] | None, typer.Argument(metavar="[ID...]", help="The executions.")] = None,
+    before: Before = None,
+    status: Statuses = None,
+    workflow: OfWorkflow = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete executions that have ended: the named ones, or all made before a time. Exit code 1 when a named one is left."""
+    if bool(identities) is bool(before) or (identities and (status or workflow)):
+        raise BadInput("name executions, or give --before (and --status, --workflow)", "bad_arguments")
+    if not yes and not as_json:
+        typer.confirm("Delete them with their results and events?", abort=True, err=True)
+    elif not yes:
+        raise BadInput("with --json nobody is asked: add --yes", "bad_arguments")
+    with connected() as client, Console(stderr=True, quiet=as_json).status("deleting") as progress:
+        if identities:
+            done = client.ask("POST", "executions/bulk-delete", body={"ids": [str(one) for one in identities]})
+        else:
+            wanted = _given(before=before, status=status, workflow_id=workflow)
+            done = client.ask("POST", "executions/bulk-delete", body={"filter": wanted})
+            while done["more"]:
+                progress.update(f"{done['deleted']} deleted")
+                again = client.ask("POST", "executions/bulk-delete", body={"filter": wanted})
+                done = {**again, "deleted": done["deleted"] + again["deleted"]}
+    if as_json:
+        print_json(done)
+    else:
+        console = Console()
+        console.print(f"{done['deleted']} deleted", highlight=False)
+        for left in done["not_deleted"]:
+            console.print(f"left: {left['id']} ({left['reason']})", style="yellow", highlight=False)
+    if done["not_deleted"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def stats(
+    window: Annotated[str, typer.Option(help="1h, 24h, 7d or 30d.")] = "24h",
+    workflow: OfWorkflow = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how the executions of the last hour, day, week or month went."""
+    with connected() as client:
+        found = client.ask("GET", "executions/stats", params=_given(window=window, workflow_id=workflow))
+    if as_json:
+        print_json(found)
+    else:
+        Console().print(stats_view(found))
+
+
+def _given(**params: Any) -> dict[str, Any]:
+    """Return what was given, as the API takes it."""
+    return {
+        name: str(value) if isinstance(value, UUID) else value for name, value in params.items() if value is not None
+    }

@@ -1,0 +1,61 @@
+"""The command that executes a document and shows its result."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cluster.client import TERMINAL_STATUSES, Client
+from cluster.commands.asking import AsJson, connected, json_file, parsed, print_json
+from cluster.showing import LiveExecution, show_execution
+from workflow.errors import BadInput
+
+# How long the request itself waits for the end of the execution, before the stream is followed.
+WAIT_S = 10
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="The workflow's definition, a JSON document.")],
+    given: Annotated[str, typer.Option("--input", help="The input as JSON, or @FILE.")] = "{}",
+    watch: Annotated[bool, typer.Option("--watch", help="Show the nodes while they run.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Execute a definition and show its nodes and output. Exit code 1 when it does not complete."""
+    definition = json_file(file)
+    if not isinstance(definition, dict):
+        raise BadInput(f"{file} is not a workflow: it holds no JSON object", "not_an_object")
+    value = json_file(Path(given[1:])) if given.startswith("@") else parsed(given.encode(), "--input")
+    console = Console()
+    with connected() as client:
+        execution = _execute(client, json.dumps(definition).encode(), value, console, watch=watch and not as_json)
+        nodes = client.nodes(execution["id"])
+    if as_json:
+        print_json({"execution": execution, "nodes": nodes})
+    else:
+        show_execution(console, execution, nodes)
+    if execution["status"] != "completed":
+        raise typer.Exit(1)
+
+
+def follow_to_the_end(client: Client, identity: str, console: Console | None) -> dict[str, Any]:
+    """Return an execution when it is over; with a console, show its nodes meanwhile."""
+    if console is None:
+        for _ in client.follow(identity):
+            pass
+    else:
+        with LiveExecution(console) as live:
+            for message in client.follow(identity):
+                live.take(message)
+    return client.execution(identity)
+
+
+def _execute(client: Client, definition: bytes, value: Any, console: Console, *, watch: bool) -> dict[str, Any]:
+    execution = client.execute(definition, value, wait_s=0 if watch else WAIT_S)
+    if watch or execution.get("status") not in TERMINAL_STATUSES:
+        return follow_to_the_end(client, str(execution["id"]), console if watch else None)
+    return execution

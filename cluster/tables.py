@@ -1,0 +1,166 @@
+"""What the command line shows of workflows, executions and node types: tables, and a difference as people read one."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cluster.showing import finding_text, status_text
+
+Answer = Mapping[str, Any]
+BAR_CHARS_MAX = 40
+
+
+def workflows_table(found: Iterable[Answer]) -> Table:
+    """Return workflows as a table."""
+    table = _table("id", "name", "state", "version", "tags", "changed")
+    for one in found:
+        table.add_row(
+            Text(one["id"]),
+            Text(one["name"]),
+            status_text(one["status"]),
+            str(one["version"]),
+            Text(", ".join(one["tags"])),
+            _moment(one["updated_at"]),
+        )
+    return table
+
+
+def workflow_view(found: Answer) -> RenderableType:
+    """Return a workflow with its nodes."""
+    nodes = _table("node", "name", "type", "leads to")
+    definition = found["definition"]
+    for node in definition["nodes"]:
+        targets = [c["target"] for c in definition["connections"] if c["source"] == node["id"]]
+        nodes.add_row(*map(Text, (node["id"], node.get("name", ""), node["type"], ", ".join(targets))))
+    about = Text.assemble(
+        (found["name"], "bold"), f"  version {found['version']}  ", status_text(found["status"]), f"  {found['id']}"
+    )
+    warnings = [finding_text(warning) for warning in found.get("warnings", ())]
+    return Group(about, Text(found["description"]), nodes, *warnings)
+
+
+def versions_table(found: Iterable[Answer]) -> Table:
+    """Return versions as a table."""
+    table = _table("version", "made", "name", "change")
+    for one in found:
+        table.add_row(str(one["version"]), _moment(one["created_at"]), Text(one["name"]), Text(one["change_message"]))
+    return table
+
+
+def findings_view(found: Answer) -> RenderableType:
+    """Return what validating found."""
+    verdict = Text("valid", style="green") if found["valid"] else Text("not valid", style="red")
+    return Group(verdict, *(finding_text(finding) for finding in found["findings"]))
+
+
+def diff_view(found: Answer) -> RenderableType:
+    """Return a difference: what was added, removed and changed, one to a line."""
+    lines = [Text(f"version {found['before']} → version {found['after']}", style="bold")]
+    for sign, colour, name in (("+", "green", "added"), ("-", "red", "removed")):
+        lines += [Text(f"{sign} node {node['id']} ({node['type']})", colour) for node in found[f"nodes_{name}"]]
+        for c in found[f"connections_{name}"]:
+            ends = f"{c['source']}.{c['sourceHandle']} → {c['target']}.{c['targetHandle']}"
+            lines.append(Text(f"{sign} connection {ends}", colour))
+    for node in found["nodes_changed"]:
+        lines += [_change(f"node {node['node_id']}: {change['field']}", change) for change in node["fields"]]
+    lines += [_change(change["field"], change) for change in found["fields_changed"]]
+    if found["order_changed"]:
+        lines.append(Text("~ the order of nodes or connections", "yellow"))
+    if len(lines) == 1:
+        lines.append(Text("nothing changed"))
+    else:
+        lines.append(Text("what it does changed" if found["functional"] else "only its looks changed", "bold"))
+    return Group(*lines)
+
+
+def executions_table(found: Iterable[Answer]) -> Table:
+    """Return executions as a table."""
+    table = _table("id", "state", "made", "ms", "nodes", "trigger", "error")
+    for one in found:
+        timings, error = one["timings"], one.get("error") or {}
+        duration = timings.get("duration_ms")
+        table.add_row(
+            Text(one["id"]),
+            status_text(one["status"]),
+            _moment(timings["queued_at"]),
+            "" if duration is None else str(duration),
+            f"{one['nodes_completed']}/{one['nodes_total']}",
+            Text(one["trigger_type"]),
+            Text(error.get("message", "")),
+        )
+    return table
+
+
+def logs_view(nodes: Iterable[Answer]) -> RenderableType:
+    """Return what nodes printed, under the name of each."""
+    printed = [node for node in nodes if node["logs"]]
+    parts: list[RenderableType] = []
+    for node in printed:
+        run = f" run {node['run_index']}" if node["run_index"] else ""
+        parts += [Text(f"{node['node_id']}{run}:", style="bold"), Text(node["logs"])]
+    return Group(*parts) if parts else Text("nothing was printed")
+
+
+def stats_view(found: Answer) -> RenderableType:
+    """Return statistics: the states, how long it took, and a bar for each bucket in which something happened."""
+    states = _table("state", "executions")
+    for status, count in found["counts"].items():
+        states.add_row(status_text(status), str(count))
+    durations, rate = found["durations"], found["success_rate"]
+    took = ", ".join(
+        f"{name} {durations[key]:.1f} ms"
+        for name, key in (("average", "average_ms"), ("p50", "p50_ms"), ("p95", "p95_ms"))
+        if durations[key] is not None
+    )
+    head = Text(f"{found['total']} executions in {found['window']}", style="bold")
+    success = Text("" if rate is None else f"{rate:.1%} of those that ended completed")
+    most = max((bucket["total"] for bucket in found["buckets"]), default=0)
+    bars = [
+        Text(f"{_moment(bucket['start'])}  {'█' * -(-bucket['total'] * BAR_CHARS_MAX // most)} {bucket['total']}")
+        for bucket in found["buckets"]
+        if bucket["total"]
+    ]
+    return Group(head, success, Text(took), states, *bars)
+
+
+def node_types_table(found: Iterable[Answer]) -> Table:
+    """Return node types as a table."""
+    table = _table("type", "title", "category", "outputs", "description")
+    for one in found:
+        outputs = ", ".join(one["outputs"])
+        table.add_row(*map(Text, (one["type"], one["title"], one["category"], outputs, one["description"])))
+    return table
+
+
+def node_type_view(found: Answer) -> RenderableType:
+    """Return a node type with the schema of its config."""
+    lines = [
+        Text.assemble((found["type"], "bold"), f"  {found['title']}  ({found['category']})"),
+        Text(found["description"]),
+        Text(f"inputs: {', '.join(found['inputs']) or 'none'}   outputs: {', '.join(found['outputs'])}"),
+        Text(f"runs in the {found['placement']}, effect: {found['effect']}, timeout: {found['timeout_ms']} ms"),
+        Text(json.dumps(found["config_schema"], indent=2, ensure_ascii=False)),
+    ]
+    for example in found["examples"]:
+        lines += [Text(example["title"], "bold"), Text(json.dumps(example["config"], indent=2, ensure_ascii=False))]
+    return Group(*lines)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(header_style="bold")
+    for name in columns:
+        table.add_column(name, no_wrap=name == "id", overflow="fold")
+    return table
+
+
+def _change(place: str, change: Answer) -> Text:
+    before, after = (json.dumps(change[when], ensure_ascii=False) for when in ("before", "after"))
+    return Text(f"~ {place}: {before} → {after}", "yellow")
+
+
+def _moment(text: str) -> str:
+    return text[:19].replace("T", " ")

@@ -1,0 +1,306 @@
+"""The models of what is answered about executions and node types, for the OpenAPI page. `serve_app.views` writes the answers."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from workflow.states import ExecutionStatus
+
+
+class Described(BaseModel):
+    """A model whose fields are described where they are named."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class ErrorOut(Described):
+    """Why an execution or a node failed."""
+
+    code: str
+    """what it is; stable"""
+    message: str
+    """a sentence for people"""
+    node_id: str | None = None
+    """the node that failed, where it was one"""
+
+
+class ActorOut(Described):
+    """The execution actor that owns, or owned, the execution."""
+
+    id: str
+    """Ray's id of the actor"""
+    name: str
+    """the actor's name"""
+    pid: int | None
+    """its process"""
+    host: str
+    """the host that it runs on"""
+    shared: bool | None
+    """whether other executions ran there at the same time; null while it is not over"""
+
+
+class TimingsOut(Described):
+    """When it was accepted, began and ended."""
+
+    queued_at: datetime
+    """when it was accepted"""
+    started_at: datetime | None
+    """when its first node began"""
+    completed_at: datetime | None
+    """when it ended"""
+    duration_ms: int | None
+    """milliseconds from start to end"""
+
+
+class ExecutionOut(Described):
+    """An execution."""
+
+    id: UUID
+    """the execution's id"""
+    workspace_id: UUID
+    """the workspace that it belongs to"""
+    workflow_id: UUID | None
+    """its workflow; null where the document came with the request"""
+    workflow_version: int | None
+    """the version that it keeps to"""
+    status: ExecutionStatus
+    """where it stands"""
+    trigger_type: str
+    """what began it"""
+    isolation: str
+    """`pooled`, or `dedicated` for an actor of its own"""
+    priority: int
+    """higher ones leave the queue first"""
+    epoch: int
+    """how many owners it has had"""
+    last_seq: int
+    """the number of its last event"""
+    nodes_total: int
+    """how many nodes the document has"""
+    nodes_completed: int
+    """how many of them are done"""
+    output: Any
+    """what its last nodes gave, by node; null until it is completed"""
+    error: ErrorOut | None
+    """why it failed"""
+    actor: ActorOut | None
+    """where it runs or ran"""
+    timings: TimingsOut
+    """when it began and ended"""
+
+
+class NodeOut(Described):
+    """One run of one node of an execution."""
+
+    node_id: str
+    """the node's id in the document"""
+    node_name: str
+    """the node's name, or the title of its type"""
+    node_type: str
+    """the node's type"""
+    run_index: int
+    """which run of the node it is, from 0"""
+    status: str
+    """where it stands"""
+    attempt: int
+    """how often it was begun"""
+    started_at: datetime | None
+    """when the last attempt began"""
+    completed_at: datetime | None
+    """when it ended"""
+    duration_ms: float | None
+    """milliseconds that the last attempt took"""
+    output: Any
+    """its items by handle"""
+    error: ErrorOut | None
+    """why it failed"""
+    logs: str
+    """what it printed"""
+    placement: str
+    """where it ran: in the actor or as a task"""
+    pid: int | None
+    """the process that it ran in"""
+    host: str
+    """the host that it ran on"""
+
+
+class NodesOut(Described):
+    """The nodes of an execution."""
+
+    items: list[NodeOut]
+    """the nodes, in the order in which they ended"""
+    next_cursor: str | None
+    """always null: there is one page"""
+
+
+class ItemsOut(Described):
+    """A page of the items of one node's result."""
+
+    items: list[dict[str, Any]]
+    """the items in order, each an object with `json` and, where it comes from an input item, `paired_item`"""
+    next_cursor: str | None
+    """asks for the next page of the same handle and run; null on the last"""
+    run_index: int
+    """which run of the node they are of"""
+    status: str
+    """where that run stands"""
+    handle: str
+    """the output handle that they came out of"""
+    handles: dict[str, int]
+    """how many items there are on each handle"""
+
+
+class ExecutionSummaryOut(Described):
+    """An execution in a list: without its data."""
+
+    id: UUID
+    """the execution's id"""
+    workflow_id: UUID | None
+    """its workflow; null where the document came with the request"""
+    workflow_version: int | None
+    """the version that it keeps to"""
+    status: ExecutionStatus
+    """where it stands"""
+    trigger_type: str
+    """what began it"""
+    priority: int
+    """higher ones leave the queue first"""
+    nodes_total: int
+    """how many nodes the document has"""
+    nodes_completed: int
+    """how many of them are done"""
+    error: ErrorOut | None
+    """why it failed"""
+    timings: TimingsOut
+    """when it began and ended"""
+
+
+class ExecutionsOut(Described):
+    """A page of executions."""
+
+    items: list[ExecutionSummaryOut]
+    """the executions, newest first"""
+    next_cursor: str | None
+    """asks for the next page; null on the last"""
+
+
+class DurationsOut(Described):
+    """Milliseconds from start to end of what has ended."""
+
+    average_ms: float | None
+    """the average; null where nothing has ended"""
+    p50_ms: float | None
+    """half of them took no longer"""
+    p95_ms: float | None
+    """95 of 100 took no longer"""
+
+
+class BucketOut(Described):
+    """The executions accepted in a part of the window."""
+
+    start: datetime
+    """when the bucket begins"""
+    total: int
+    """how many were accepted in it"""
+    counts: dict[str, int]
+    """how many of them are in each state now"""
+
+
+class StatsOut(Described):
+    """What became of the executions accepted in a window."""
+
+    window: str
+    """the window that was asked for"""
+    since: datetime
+    """when it begins"""
+    until: datetime
+    """when it ends: now"""
+    bucket_s: int
+    """how many seconds a bucket lasts"""
+    total: int
+    """how many executions were accepted"""
+    counts: dict[str, int]
+    """how many of them are in each state"""
+    success_rate: float | None
+    """the share of the completed among those that ended and were not cancelled; null where there is none"""
+    durations: DurationsOut
+    """how long they took"""
+    buckets: list[BucketOut]
+    """all buckets of the window, the oldest first"""
+
+
+class NotDeletedOut(Described):
+    """An execution that was asked to be deleted, and was not."""
+
+    id: UUID
+    """the execution"""
+    reason: str
+    """`not_terminal`: it has not ended; `not_found`: there is no such execution"""
+
+
+class DeletedOut(Described):
+    """What was deleted."""
+
+    deleted: int
+    """how many executions were deleted"""
+    not_deleted: list[NotDeletedOut]
+    """those of the named that were not"""
+    more: bool
+    """whether the filter still finds executions to delete"""
+
+
+class ExampleOut(Described):
+    """A worked example of a node type."""
+
+    title: str
+    """what it shows"""
+    config: dict[str, Any]
+    """the node's config"""
+    items: list[dict[str, Any]]
+    """the objects that come in"""
+    outputs: dict[str, list[dict[str, Any]]] | None
+    """the objects that go out, by handle; null where they differ from one execution to the next"""
+
+
+class NodeTypeOut(Described):
+    """A node type."""
+
+    type: str
+    """its name in documents"""
+    version: int
+    """the version of the type"""
+    title: str
+    """its name for people"""
+    category: str
+    """what it is listed under"""
+    description: str
+    """what it does"""
+    config_schema: dict[str, Any]
+    """the JSON Schema (draft 2020-12) of a node's `config`"""
+    inputs: list[str]
+    """its input handles"""
+    outputs: list[str]
+    """its output handles, in order"""
+    trigger: bool
+    """whether an execution begins at it"""
+    effect: str
+    """`pure`, `effect`, or `at_most_once`: what the world outside sees of it"""
+    placement: str
+    """where it runs unless a node says otherwise"""
+    timeout_ms: int
+    """how long an attempt may take unless a node says otherwise"""
+    aliases: list[str]
+    """other names that documents may use for it"""
+    examples: list[ExampleOut]
+    """worked examples"""
+
+
+class NodeTypesOut(Described):
+    """Node types."""
+
+    items: list[NodeTypeOut]
+    """the node types, by name"""
+    next_cursor: str | None
+    """always null: there is one page"""
