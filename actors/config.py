@@ -38,6 +38,10 @@ class PoolConfig:
     """How long a busy actor leaves orphans to idle ones."""
     crashes_max: int = 5
     output_bytes_max: int = 4 * 1024 * 1024
+    outbound_allow: tuple[str, ...] = ()
+    """Networks and places (`address:port`) that workflows may reach beside the public internet."""
+    own_ports: tuple[tuple[int, int], ...] = ()
+    """Ranges of ports that this instance listens on."""
 
     @property
     def limits(self) -> EngineLimits:

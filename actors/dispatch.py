@@ -8,6 +8,7 @@ from actors.config import EngineLimits
 from actors.work import Outcome, SandboxElsewhere, TaskCall, WorkerLost, run_work
 from workflow.config import Frame
 from workflow.errors import Bug, NodeError
+from workflow.http import NoHttp
 from workflow.plan import PlanNode
 from workflow.spec import Config, Effect, Items, NodeContext, Placement, Sandbox
 
@@ -72,7 +73,7 @@ class Dispatcher:
         if where is Placement.TASK:
             call = TaskCall(
                 node_type=node.type.spec.type,
-                context=replace(context, sandbox=SandboxElsewhere()),
+                context=replace(context, sandbox=SandboxElsewhere(), http=NoHttp()),
                 config=config,
                 items=items,
                 cpu=node.resources.cpu or 1,

@@ -8,7 +8,7 @@ events and results together, so a crash loses a tail of both or of neither, and 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from uuid import UUID
 
@@ -35,6 +35,7 @@ from workflow.events import (
     NodeStarted,
     from_body,
 )
+from workflow.http import HttpClient, NoHttp
 from workflow.machine import may_retry, outstanding, replay, step
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed, Ending, Flush, History, Signal, SignalKind, Verdict
@@ -43,6 +44,8 @@ from workflow.state import initial
 from workflow.states import ExecutionStatus, NodeStatus
 from workflow.values import encode
 
+RETRY_AFTER_MS_MAX = 3_600_000
+"""A failure may ask for a later attempt, as HTTP servers do; it is not listened to beyond this."""
 COMMANDS_AT_ONCE = 64
 """After so many commands the loop lets others on its actor have a turn."""
 
@@ -59,6 +62,7 @@ class Surroundings:
     """Told after each commit, for those who follow the execution."""
     now_ms: Callable[[], int]
     limits: EngineLimits
+    http: HttpClient = field(default_factory=NoHttp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +277,7 @@ class ExecutionLoop:
             attempt=command.attempt,
             timeout_ms=node.timeout_ms,
             sandbox=self._around.dispatcher.sandbox,
+            http=self._around.http,
             now_ms=started_ms,
             timezone=self.plan.timezone,
             branches=given.branches,
@@ -376,6 +381,7 @@ class ExecutionLoop:
             message=readable(error.message),
             duration_ms=round(duration_ms, 3),
             retryable=bool(error.fields.get("retryable", True)),
+            retry_after_ms=_retry_after_ms(error),
             handles={handle: len(items) for handle, items in outputs.items()},
         )
         if may_retry(self._state, event):
@@ -430,3 +436,8 @@ class ExecutionLoop:
             nodes_completed=self._results.completed_count,
             last_seq=self._journal.seq,
         )
+
+
+def _retry_after_ms(error: NodeError) -> int:
+    wanted = error.fields.get("retry_after_ms", 0)
+    return min(wanted, RETRY_AFTER_MS_MAX) if isinstance(wanted, int) and wanted > 0 else 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.home import Home
 from cluster.ports import Ports
-from configs.settings import Settings
+from configs.settings import RAY_WORKER_PORTS, Settings
 
 NAMESPACE = "rayloom"
 APPLICATION = "rayloom"
@@ -48,7 +48,7 @@ def dashboard_url(settings: Settings, ports: Ports) -> str:
     return "" if settings.ray.address else f"http://127.0.0.1:{ports.dashboard}"
 
 
-def pool_arguments(settings: Settings, dsn: str, cluster_id: str) -> dict[str, Any]:
+def pool_arguments(settings: Settings, ports: Ports, dsn: str, cluster_id: str) -> dict[str, Any]:
     """Return the fields of `actors.config.PoolConfig`."""
     pool = settings.pool
     return {
@@ -62,6 +62,8 @@ def pool_arguments(settings: Settings, dsn: str, cluster_id: str) -> dict[str, A
         "poll_ms": pool.poll_ms,
         "crashes_max": settings.limits.crashes_max,
         "output_bytes_max": settings.limits.output_bytes_max,
+        "outbound_allow": settings.outbound.allow,
+        "own_ports": [*ports.ranges(), (RAY_WORKER_PORTS[0], RAY_WORKER_PORTS[-1])],
     }
 
 
@@ -84,7 +86,7 @@ def driver_plan(settings: Settings, home: Home, ports: Ports, dsn: str, address:
     return DriverPlan(
         address=address,
         namespace=NAMESPACE,
-        pool=pool_arguments(settings, dsn, home.instance),
+        pool=pool_arguments(settings, ports, dsn, home.instance),
         application=application_arguments(settings, dsn, home.instance, url),
         builder=BUILDER,
         host=settings.serve.host,

@@ -13,6 +13,7 @@ from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
 from uuid import UUID
 
 from workflow.errors import NodeError
+from workflow.http import HttpClient, NoHttp
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -248,6 +249,8 @@ class NodeContext:
     attempt: int
     timeout_ms: int
     sandbox: Sandbox
+    http: HttpClient = field(default_factory=NoHttp)
+    """The way to the world outside."""
     now_ms: int = 0
     """When this attempt began (Unix)."""
     timezone: str = "UTC"
