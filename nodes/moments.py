@@ -30,7 +30,7 @@ def moment_of(value: Any, zone: ZoneInfo) -> dt.datetime | None:
             found = dt.datetime.fromisoformat(value.strip())
         except ValueError:
             return None
-        return settled(found.replace(tzinfo=zone)) if found.tzinfo is None else found
+        return at_wall(found, zone) if found.tzinfo is None else found
     if isinstance(value, int | float) and not isinstance(value, bool):
         return from_unix_ms(value, zone)
     return None
@@ -52,9 +52,27 @@ def unix_ms(moment: dt.datetime) -> int:
     return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
 
 
-def settled(moment: dt.datetime) -> dt.datetime:
-    """Return a time that the clocks of its zone show: one that they leap over is moved on by as much as they leap."""
-    return moment.astimezone(dt.UTC).astimezone(moment.tzinfo)
+def at_wall(wall: dt.datetime, zone: dt.tzinfo, fold: int = 0) -> dt.datetime:
+    """Return when the clocks of a zone show a time; one that they leap over is moved on by as much as they leap.
+
+    Of a time that they show twice, it is the first, or the second with `fold` 1.
+    """
+    first = _through_utc(wall.replace(tzinfo=zone, fold=0))
+    if first.replace(tzinfo=None, fold=0) != wall.replace(tzinfo=None, fold=0):
+        return first
+    return _through_utc(wall.replace(tzinfo=zone, fold=fold))
+
+
+def _through_utc(moment: dt.datetime) -> dt.datetime:
+    try:
+        return moment.astimezone(dt.UTC).astimezone(moment.tzinfo)
+    except OverflowError:
+        raise out_of_range() from None
+
+
+def out_of_range() -> NodeError:
+    """Return the error for a time that cannot be written."""
+    return NodeError("times are in the years 1 to 9999", "time_out_of_range")
 
 
 def iso(moment: dt.datetime) -> str:
