@@ -30,6 +30,6 @@ def test_its_handles_are_those_of_its_config(node_type, example):
 
 
 @pytest.mark.parametrize("node_type", list(load_catalog()), ids=lambda each: each.spec.type)
-def test_data_and_logic_are_shown_by_two_examples(node_type):
-    if node_type.spec.category in {"data", "logic"}:
+def test_data_is_shown_by_two_examples(node_type):
+    if node_type.spec.category == "data":
         assert len(node_type.spec.examples) >= 2
