@@ -4,12 +4,12 @@ from itertools import zip_longest
 from typing import Any
 
 from nodes.fields import FIELD_SCHEMA, FIELDS_SCHEMA, MISSING, Path, included, path_of, problems_of, read, remove, write
-from nodes.lineage import carried
 from workflow.errors import NodeError
 from workflow.spec import (
     MAIN,
     Config,
     Example,
+    Item,
     Items,
     JsonObject,
     NodeContext,
@@ -25,7 +25,7 @@ SPEC = NodeSpec(
     type="data.split_out",
     title="Split out",
     category="data",
-    description="Makes an item of every element of a list, of one field or of several in step.",
+    description="Makes an item of every element of a list, of one field or of several in step. Files stay behind.",
     aliases=("split_out", "splitData"),
     may_move=True,
     literal=frozenset({"lists", "include", "fields", "keep_empty"}),
@@ -97,7 +97,7 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
     for index, item in enumerate(items):
         with context.item(index):
             objects = _split(item["json"], config.whole, _ITEMS_MAX - len(results))
-            results += [carried(item, index, json) for json in objects]
+            results += [Item(json=json, paired_item=index) for json in objects]
     return {MAIN: results}
 
 

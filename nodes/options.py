@@ -5,6 +5,7 @@ The schema is checked when a workflow is saved; what a placeholder stands for is
 
 from typing import Any
 
+from nodes.equality import type_of
 from workflow.errors import NodeError
 from workflow.spec import JsonObject
 
@@ -23,7 +24,8 @@ def text(config: JsonObject, name: str, default: str = "") -> str:
     """Return a string. Raises `NodeError` (`invalid_option`)."""
     value = config.get(name, default)
     if not isinstance(value, str):
-        raise wrong(name, "text", value)
+        # Only its type: the option may be a key.
+        raise NodeError(f"{name} must be text, not of type {type_of(value)}", "invalid_option", {"option": name})
     return value
 
 

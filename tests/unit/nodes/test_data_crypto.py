@@ -148,6 +148,13 @@ async def test_errors(run_node, config, code):
     assert caught.value.fields["item_index"] == 0
 
 
+async def test_a_key_that_is_no_text_is_not_shown(run_node):
+    config = {"operation": "hmac", "value": "v", "key": "{{ $json.key }}"}
+    with pytest.raises(NodeError) as caught:
+        await result(run_node, config, {"key": {"secret": "hush"}})
+    assert "hush" not in repr((caught.value.message, caught.value.fields))
+
+
 def test_the_key_is_marked_as_a_secret():
     assert NODE_TYPE.spec.config_schema["properties"]["key"]["x-secret"] is True
 
