@@ -12,9 +12,13 @@ _CHARS_MAX = 4_000_000
 """How much text goes into one evaluation."""
 
 _BODY = """
+// Unicode mode knows \\p{L} and whole characters, but refuses needless escapes such as \\@ that people write.
+const compiled = (source, flags) => {
+  try { return new RegExp(source, flags + "u") } catch { return new RegExp(source, flags) }
+};
 return groups.map(({source, flags, texts}) => {
   try {
-    const pattern = new RegExp(source, flags);
+    const pattern = compiled(source, flags);
     return texts.map(text => pattern.test(text) ? "1" : "0").join("");
   } catch (error) {
     return "!" + error.message;
@@ -56,7 +60,7 @@ async def _evaluated(context: NodeContext, batch: list[Question]) -> dict[Questi
     for question in batch:
         groups.setdefault((question.pattern, question.ignore_case), []).append(question)
     asked = [
-        {"source": pattern, "flags": "iu" if ignore_case else "u", "texts": [each.text for each in group]}
+        {"source": pattern, "flags": "i" if ignore_case else "", "texts": [each.text for each in group]}
         for (pattern, ignore_case), group in groups.items()
     ]
     limits = CodeLimits(timeout_ms=min(_TIME_MS_MAX, context.timeout_ms), memory_bytes=_MEMORY_BYTES)

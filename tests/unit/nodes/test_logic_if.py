@@ -44,6 +44,8 @@ HOLDS = [
     ("order 12", "matches", r"^order \d+$"),
     ("äé", "matches", r"^\p{L}+$"),
     ("order", "not_matches", r"\d"),
+    ("a@b", "matches", r"^\w\@\w$"),
+    ("😀", "matches", "^.$"),
     (2, "in", [1, 2]),
     (True, "not_in", [1, "true"]),
     ({"a": None}, "has_key", "a"),
