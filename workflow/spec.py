@@ -69,14 +69,16 @@ class Placement(StrEnum):
 class Example:
     """A worked example of a node type, shown in its docs and run by the tests.
 
-    `items` are the objects that come in; `outputs` the objects that go out by handle, or None where they differ from one
-    execution to the next.
+    `items` are the objects that come in, or `inputs` by handle where there are several; `outputs` the objects that go out
+    by handle, or None where they differ from one execution to the next; `error` the code of the error that it ends with.
     """
 
     title: str
     config: JsonObject
     items: Sequence[JsonObject] = ()
     outputs: Mapping[str, Sequence[JsonObject]] | None = None
+    inputs: Mapping[str, Sequence[JsonObject]] | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
