@@ -58,7 +58,12 @@ SPEC = NodeSpec(
         "type": "object",
         "required": ["url"],
         "properties": {
-            "method": {"enum": list(_METHODS), "default": "GET", "title": "Method"},
+            "method": {
+                "enum": list(_METHODS),
+                "default": "GET",
+                "title": "Method",
+                "description": "What is asked of the server.",
+            },
             "url": {
                 "type": "string",
                 "minLength": 1,
@@ -71,10 +76,11 @@ SPEC = NodeSpec(
                 "title": "Query",
                 "description": "Added to the URL. A list gives the parameter several times, null leaves it out.",
             },
-            "headers": {**_PAIRS, "title": "Headers"},
+            "headers": {**_PAIRS, "title": "Headers", "description": "Sent with the request; null leaves one out."},
             "auth": {
                 "type": "object",
                 "title": "Authentication",
+                "description": "How the request says who asks.",
                 "required": ["kind"],
                 "properties": {
                     "kind": {"enum": ["basic", "bearer", "header", "query", "digest"]},
@@ -141,6 +147,7 @@ SPEC = NodeSpec(
                 "maximum": 600_000,
                 "default": 30_000,
                 "title": "Time limit (ms)",
+                "description": "For one request, its redirects included.",
             },
             "redirects_max": {
                 "type": "integer",
@@ -156,8 +163,14 @@ SPEC = NodeSpec(
                 "maximum": 256,
                 "default": 16,
                 "title": "Largest answer (MiB)",
+                "description": "A larger answer is an error; it is not read to its end.",
             },
-            "verify_tls": {"type": "boolean", "default": True, "title": "Verify certificates"},
+            "verify_tls": {
+                "type": "boolean",
+                "default": True,
+                "title": "Verify certificates",
+                "description": "Whether the certificate of an https server must be valid.",
+            },
             "idempotency_header": {
                 "type": "string",
                 "default": "Idempotency-Key",
@@ -173,6 +186,7 @@ SPEC = NodeSpec(
                 "maximum": 100,
                 "default": 5,
                 "title": "Requests at once",
+                "description": "For all items of the node together.",
             },
             "pagination": PAGINATION_SCHEMA,
         },

@@ -3,12 +3,21 @@
 import pytest
 
 from nodes.catalog import load_catalog
+from tests.unit.nodes.conftest import findings
 from workflow.errors import NodeError
+from workflow.spec import Effect
 
 EXAMPLES = [(each, example) for each in load_catalog() for example in each.spec.examples]
+# What an effect gives depends on the world outside: its examples are compiled, and its own tests have a world for it.
+RUN = [(each, example) for each, example in EXAMPLES if each.spec.effect is Effect.PURE]
 
 
 @pytest.mark.parametrize(("node_type", "example"), EXAMPLES, ids=lambda part: getattr(part, "title", ""))
+def test_its_config_compiles(node_type, example):
+    assert findings(node_type, example.config) == []
+
+
+@pytest.mark.parametrize(("node_type", "example"), RUN, ids=lambda part: getattr(part, "title", ""))
 async def test_gives_what_it_says(run_node, node_type, example):
     inputs = example.inputs or {"main": example.items}
     arguments = {"inputs": [list(part) for part in inputs.values()], "handles": list(inputs)}
