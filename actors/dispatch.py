@@ -1,6 +1,7 @@
 """Where a node's work happens: in the actor, or as a Ray task. Decides, runs, and turns every failure into a `NodeError`."""
 
 import asyncio
+import secrets
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -105,8 +106,12 @@ class Dispatcher:
                 execution_id=context.execution_id,
                 workflow_id=context.workflow_id,
                 workflow_name=context.workflow_name,
+                run_index=context.run_index,
+                now_ms=context.now_ms,
+                timezone=context.timezone,
+                seed=secrets.token_hex(16),
             )
-            config = await node.template.resolve(frame)
+            config = await node.template.resolve(frame, self.sandbox)
             if where is Placement.TASK:
                 return await self._run_task(node, context, config, items)
             async with asyncio.timeout(context.timeout_ms / 1000):

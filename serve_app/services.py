@@ -13,6 +13,7 @@ import orjson
 from actors.members import PoolPort
 from actors.pool import ActorPool
 from nodes.catalog import load_catalog
+from nodes.sandbox.expression_syntax import expression_faults
 from serve_app.accepting import Acceptor
 from serve_app.auth import KeyCache
 from serve_app.config import ApiConfig
@@ -165,7 +166,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             config=config,
             keys=KeyCache(ApiKeys(engine).authenticate),
             catalog=catalog,
-            compiler=Compiler(catalog, nodes_max=config.limits.nodes_max),
+            compiler=Compiler(catalog, nodes_max=config.limits.nodes_max, syntax=expression_faults),
             executions=executions,
             listing=Listing(engine),
             workflows=workflows,

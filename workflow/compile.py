@@ -13,9 +13,11 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from workflow import config as configs
 from workflow.document import Document
 from workflow.errors import InvalidDefinition
+from workflow.expression import SyntaxCheck
 from workflow.findings import Finding, Severity
 from workflow.graph import find_cycle, reachable
 from workflow.plan import Plan, make_plan
+from workflow.references import reference_findings
 from workflow.spec import Catalog, NodeType
 
 FINDINGS_MAX = 200
@@ -30,11 +32,15 @@ class Compiled:
 
 
 class Compiler:
-    """Compiles documents against a catalogue; keeps one schema validator per node type."""
+    """Compiles documents against a catalogue; keeps one schema validator per node type.
 
-    def __init__(self, catalog: Catalog, *, nodes_max: int) -> None:
+    `syntax` judges the expressions that are more than plain paths; without it they are taken on trust.
+    """
+
+    def __init__(self, catalog: Catalog, *, nodes_max: int, syntax: SyntaxCheck | None = None) -> None:
         self._catalog = catalog
         self._nodes_max = nodes_max
+        self._syntax = syntax
         self._validators = {t.spec.type: Draft202012Validator(t.spec.config_schema) for t in catalog}
 
     def compile(self, document: Document) -> Compiled:
@@ -95,7 +101,7 @@ class Compiler:
             place = ".".join(["config", *(str(part) for part in error.absolute_path)])
             yield _error(code, error.message[:300], node_id, place)
         if not found:
-            for problem in (*node_type.check(config), *configs.problems(config, spec)):
+            for problem in (*node_type.check(config), *configs.problems(config, spec, self._syntax)):
                 place = "config" if not problem.field else f"config.{problem.field}"
                 yield _error(problem.code, problem.message, node_id, place)
 
@@ -153,6 +159,7 @@ class Compiler:
             yield _warning(
                 "no_trigger", "the workflow has no trigger; it starts at the nodes without an incoming connection"
             )
+        yield from reference_findings(plan)
         reached = reachable(plan)
         for node in plan.nodes:
             if node.index not in reached:
