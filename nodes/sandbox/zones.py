@@ -23,6 +23,7 @@ _RULE = re.compile(
 )
 _DAY = re.compile(r"M(\d+)\.(\d+)\.(\d+)(?:/([+-]?[\d:]+))?")
 _HOUR_S = 3600
+_NAME_CHARS_MAX = 100
 
 
 class Zones:
@@ -45,7 +46,7 @@ class Zones:
 
 def _read(name: str) -> bytes | None:
     """Return the file of a zone, from where Python finds it."""
-    if not _NAME.fullmatch(name):
+    if len(name) > _NAME_CHARS_MAX or not _NAME.fullmatch(name):
         return None
     for folder in zoneinfo.TZPATH:
         path = Path(folder) / name

@@ -253,7 +253,7 @@ const NUMBERS = { y: "year", M: "month", L: "month", d: "day", H: "hour", h: "ho
 const readFormat = (text, pattern, options) => {
   const names = [];
   let source = "", last = 0;
-  const literal = (part) => { source += part.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&"); };
+  const literal = (part) => { source += part.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&"); };
   for (const found of pattern.matchAll(TOKEN)) {
     const [token, quoted] = found, kind = token[0], many = token.length;
     literal(pattern.slice(last, found.index));

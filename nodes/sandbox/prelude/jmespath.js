@@ -83,11 +83,15 @@ const sliced = (start, stop, step) => (value) => {
 const COMPARISONS = {
   "==": same,
   "!=": (a, b) => !same(a, b),
-  "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b,
+  "<": (a, b) => codePointOrder(a, b) < 0,
+  "<=": (a, b) => codePointOrder(a, b) <= 0,
+  ">": (a, b) => codePointOrder(a, b) > 0,
+  ">=": (a, b) => codePointOrder(a, b) >= 0,
 };
 const compared = (mark, left, right) => (value) => {
   const a = left(value), b = right(value);
-  if (mark !== "==" && mark !== "!=" && (typeof a !== "number" || typeof b !== "number")) return null;
+  const ordered = typeof a === typeof b && (typeof a === "number" || typeof a === "string");
+  if (mark !== "==" && mark !== "!=" && !ordered) return null;
   return COMPARISONS[mark](a, b);
 };
 
