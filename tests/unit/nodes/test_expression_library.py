@@ -264,7 +264,7 @@ def _searched(jmespath, path):
         return jmespath.search(path, PEOPLE)
     except TypeError:
         return BROKEN
-    except jmespath.exceptions.JMESPathError:
+    except ValueError:  # also the class of its own errors
         return REFUSED
 
 
