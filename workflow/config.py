@@ -73,27 +73,33 @@ class ConfigTemplate:
             if wanted:
                 await filling.run(wanted, scripts, limits or ExpressionLimits())
                 wanted = set()
-            each = [self._for_item(filling, index, wanted) for index in range(filling.count)]
+            each = self._each(filling, wanted)
             if not wanted:
                 return Config(each[0], each if each_item else None)
 
-    def _for_item(self, filling: "_Filling", index: int, wanted: set[int]) -> JsonObject | NodeError:
-        """Return the config for one item; add to `wanted` what only the engine can answer."""
-        if index in filling.failed:
-            return filling.failed[index]
+    def _each(self, filling: "_Filling", wanted: set[int]) -> list[JsonObject | NodeError]:
+        """Return the config for every item; add to `wanted` what only the engine can answer."""
+        scope = Scope(filling.view, 0, filling.columns)
+        each = [filling.failed.get(0) or self._for_item(scope, wanted)]
+        for index in range(1, filling.count):
+            scope.move(index)
+            each.append(filling.failed.get(index) or self._for_item(scope, wanted))
+        return each
+
+    def _for_item(self, scope: Scope, wanted: set[int]) -> JsonObject | NodeError:
         try:
-            filled: JsonObject = self._compiled.evaluate(Scope(filling.view, index, filling.columns))
+            filled: JsonObject = self._compiled.evaluate(scope)
         except Stuck as stuck:
             if isinstance(stuck.cause, NeedsEngine):
                 wanted.add(stuck.placeholder.number)
                 return {}
-            return _failed(stuck.placeholder, index, str(stuck.cause))
+            return _failed(stuck.placeholder, scope.index, str(stuck.cause))
         if self._literal:
             filled = {**filled, **self._literal}
         for placeholder, check in self._checks:
             problem = check(_at(filled, placeholder))
             if problem is not None:
-                fields = {"item_index": index, "expression": _shown(placeholder), "field": placeholder.field}
+                fields = {"item_index": scope.index, "expression": _shown(placeholder), "field": placeholder.field}
                 return NodeError(f"{placeholder.field}: {problem}", "config_value_invalid", fields)
         return filled
 

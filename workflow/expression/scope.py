@@ -45,6 +45,11 @@ class Scope:
         self.columns = columns
         self.json: Any = view.items[index]["json"] if view.items else {}
 
+    def move(self, index: int) -> None:
+        """See another item from now on."""
+        self.index = index
+        self.json = self.view.items[index]["json"]
+
 
 class ScriptFailure(Exception):
     """An expression failed as JavaScript would fail; the text is `type: message`."""

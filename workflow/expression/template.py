@@ -76,34 +76,35 @@ class Placeholder:
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """A parsed string: literal text and placeholders in turn."""
-
-    text: str
+class _Mixed:
     parts: tuple[str | Placeholder, ...]
 
-    def evaluate(self, scope: Scope) -> Any:
-        """Return the value for one item; shared with the item where it is a container, so do not change it."""
-        if len(self.parts) == 1:
-            only = self.parts[0]
-            return only if isinstance(only, str) else only.evaluate(scope)
+    def evaluate(self, scope: Scope) -> str:
         return "".join([part if isinstance(part, str) else part.evaluate(scope) for part in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    members: tuple[tuple[str, Any], ...]
+    whole: JsonObject
+    varying: tuple[tuple[str, Any], ...]
 
     def evaluate(self, scope: Scope) -> JsonObject:
-        return {key: _evaluate(part, scope) for key, part in self.members}
+        filled = self.whole.copy()
+        for key, part in self.varying:
+            filled[key] = part.evaluate(scope)
+        return filled
 
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    elements: tuple[Any, ...]
+    whole: list[Any]
+    varying: tuple[tuple[int, Any], ...]
 
     def evaluate(self, scope: Scope) -> list[Any]:
-        return [_evaluate(part, scope) for part in self.elements]
+        filled = self.whole.copy()
+        for index, part in self.varying:
+            filled[index] = part.evaluate(scope)
+        return filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class Compiled:
 
         Raises `Stuck`.
         """
-        return _evaluate(self.root, scope)
+        return self.root.evaluate(scope) if isinstance(self.root, _VARYING) else self.root
 
 
 def compile_value(value: Any) -> Compiled:
@@ -198,27 +199,22 @@ def _compile(value: Any, place: Place, placeholders: list[Placeholder]) -> Any:
         if OPEN not in value:
             return value
         try:
-            return Template(value, _parts(value, place, placeholders))
+            parts = _parts(value, place, placeholders)
         except Refused as refused:
             raise _Misplaced(refused, field_of(place)) from None
+        return parts[0] if len(parts) == 1 else _Mixed(parts)
     if isinstance(value, dict):
-        members = tuple((key, _compile(part, (*place, key), placeholders)) for key, part in value.items())
-        return _Object(members) if any(_varies(part) for _, part in members) else value
+        members = [(key, _compile(part, (*place, key), placeholders)) for key, part in value.items()]
+        varying = tuple((key, part) for key, part in members if isinstance(part, _VARYING))
+        return _Object(value, varying) if varying else value
     if isinstance(value, list):
-        elements = tuple(_compile(part, (*place, index), placeholders) for index, part in enumerate(value))
-        return _Array(elements) if any(_varies(part) for part in elements) else value
+        elements = [_compile(part, (*place, index), placeholders) for index, part in enumerate(value)]
+        changing = tuple((index, part) for index, part in enumerate(elements) if isinstance(part, _VARYING))
+        return _Array(value, changing) if changing else value
     return value
 
 
-_VARYING = (Template, _Object, _Array)  # a tuple: a union would be built anew at every call
-
-
-def _varies(part: Any) -> bool:
-    return isinstance(part, _VARYING)
-
-
-def _evaluate(part: Any, scope: Scope) -> Any:
-    return part.evaluate(scope) if _varies(part) else part
+_VARYING = (Placeholder, _Mixed, _Object, _Array)
 
 
 def _parts(text: str, place: Place, placeholders: list[Placeholder]) -> tuple[str | Placeholder, ...]:

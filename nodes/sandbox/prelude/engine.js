@@ -194,35 +194,34 @@ const evaluate = (headText, ...texts) => {
   const errors = [], columns = [];
   let left = head.outputCharsMax;
 
-  const attempt = (number, script, index, run) => {
-    try {
-      const text = written(run(), script.asText);
-      left -= text.length + 1;
-      return text;
-    } catch (error) {
-      if (outOfMemory(error)) throw error;
-      errors.push([number, index, ...reported(error)]);
-      left -= errors.at(-1)[2].length;
-      return "null";
-    }
+  const fail = (number, index, error) => {
+    if (outOfMemory(error)) throw error;
+    const report = reported(error);
+    errors.push([number, index, ...report]);
+    left -= report[0].length;
   };
 
   for (const [number, script] of head.scripts.entries()) {
-    const column = new Array(head.count);
-    let run = null, fault = null;
-    try { run = compiled(script.source, scope); } catch (error) { fault = error; }
-    const rows = rowsOf(script, texts, head.count);
+    const { asText } = script, column = new Array(head.count).fill("null");
+    let run = null;
+    try {
+      run = compiled(script.source, scope);
+    } catch (error) {
+      for (let index = 0; index < head.count; index++) fail(number, index, error);
+    }
+    const rows = run === null ? [] : rowsOf(script, texts, head.count);
     const files = head.binary === null ? null : JSON.parse(texts[head.binary]);
-    for (let index = 0; index < head.count; index++) {
-      chance.place = `${number}:${index}`;
+    chance.script = number;
+    for (let index = 0; index < rows.length; index++) {
+      chance.item = current.index = index;
       chance.draws = 0;
-      current.index = index;
-      current.json = rows[index];
-      current.binary = files === null ? {} : files[index];
-      column[index] = attempt(number, script, index, () => {
-        if (fault !== null) throw fault;
-        return run(current.json, current.binary, index);
-      });
+      const json = (current.json = rows[index]);
+      const binary = (current.binary = files === null ? {} : files[index]);
+      try {
+        const text = written(run(json, binary, index), asText);
+        left -= text.length + 1;
+        column[index] = text;
+      } catch (error) { fail(number, index, error); }
       if (left < 0) return '{"tooLarge":true}';
     }
     columns.push(`[${column.join(",")}]`);

@@ -176,8 +176,8 @@ library.urlEncode = (text) => encodeURIComponent(toText(text));
 library.urlDecode = (text) => decodeURIComponent(toText(text));
 
 // Chance comes from the seed, the expression and the item, so that no item changes what another one gets.
-const chance = { seed: "", place: "", draws: 0 };
-const randomBytes = () => sha1(utf8(`${chance.seed}:${chance.place}:${chance.draws++}`));
+const chance = { seed: "", script: 0, item: 0, draws: 0 };
+const randomBytes = () => sha1(utf8(`${chance.seed}:${chance.script}:${chance.item}:${chance.draws++}`));
 
 library.uuid = () => {
   const bytes = randomBytes();

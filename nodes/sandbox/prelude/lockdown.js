@@ -69,8 +69,10 @@ const freezeAll = () => {
     const each = todo.pop();
     if (each === null || (typeof each !== "object" && typeof each !== "function") || seen.has(each)) continue;
     seen.add(each);
+    const keys = Reflect.ownKeys(each);
     todo.push(Object.getPrototypeOf(each));
-    for (const key of Reflect.ownKeys(each)) {
+    // Most are functions that have a name and a length and nothing else.
+    for (const key of typeof each === "function" && keys.length <= 2 ? [] : keys) {
       const found = Object.getOwnPropertyDescriptor(each, key);
       todo.push(found.value, found.get, found.set);
     }

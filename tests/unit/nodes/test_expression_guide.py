@@ -40,9 +40,11 @@ async def test_the_examples_are_true(sandbox):
 
 async def test_every_function_is_in_the_guide(sandbox):
     names = re.findall(
-        r"^  ([a-zA-Z]\w*)(?:: |,$)", (PRELUDE / "functions.js").read_text().split("library, {")[1], re.M
+        r"^  ([a-zA-Z]\w*)(?:: |,$)", (PRELUDE / "functions.js").read_text().split("library, {")[1], re.MULTILINE
     )
-    names += re.findall(r"^library\.([$\w]+) =", "".join(path.read_text() for path in PRELUDE.glob("*.js")), re.M)
+    names += re.findall(
+        r"^library\.([$\w]+) =", "".join(path.read_text() for path in PRELUDE.glob("*.js")), re.MULTILINE
+    )
     assert len(names) > 50
     assert [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}\b", GUIDE)] == []
     assert await javascript(sandbox, [f"typeof {name}" for name in names], frame({})) == [["function"]] * len(names)
