@@ -10,10 +10,12 @@ from actors.config import EngineLimits
 from workflow.config import Frame
 from workflow.errors import Bug, NodeError, RayloomError, Unavailable
 from workflow.plan import PlanNode
+from workflow.scripts import ExpressionLimits
 from workflow.spec import Config, Effect, Items, NodeContext, Outputs, Placement, Sandbox
 
 LOST_WORK = frozenset({"sandbox_crashed", "sandbox_closed"})
 LOSS_PAUSE_S = 0.25
+EXPRESSION_LIMITS = ExpressionLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,7 @@ class Dispatcher:
                 timezone=context.timezone,
                 seed=secrets.token_hex(16),
             )
-            config = await node.template.resolve(frame, self.sandbox)
+            config = await node.template.resolve(frame, self.sandbox, EXPRESSION_LIMITS.within(context.timeout_ms))
             if where is Placement.TASK:
                 return await self._run_task(node, context, config, items)
             async with asyncio.timeout(context.timeout_ms / 1000):

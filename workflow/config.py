@@ -1,13 +1,11 @@
 """The config of a node as a template: what is fixed, and the placeholders that are filled in before each attempt."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from workflow import expression
 from workflow.errors import NodeError
-from workflow.expression import NeedsEngine, NodeView, Placeholder, Scope, Stuck, SyntaxCheck, View
+from workflow.expression import Frame, NeedsEngine, NodeView, Placeholder, Scope, Stuck, SyntaxCheck
 from workflow.expression.constraints import Check, check_for
 from workflow.scripts import ExpressionLimits, Script, Scripts, ScriptTask
 from workflow.spec import Config, Item, Items, JsonObject, NodeSpec, Problem
@@ -15,27 +13,6 @@ from workflow.spec import Config, Item, Items, JsonObject, NodeSpec, Problem
 __all__ = ["ConfigTemplate", "Frame", "NodeView", "problems"]
 
 _SOURCE_CHARS_MAX = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """What the expressions of one attempt see. All of it is data: none of it is ever parsed."""
-
-    items: Items
-    execution_id: UUID
-    workflow_id: UUID | None
-    workflow_name: str
-    run_index: int = 0
-    now_ms: int = 0
-    timezone: str = "UTC"
-    nodes: Mapping[str, NodeView] = field(default_factory=dict)
-    """The nodes that the template refers to and that have completed, under the names that it uses (name or id)."""
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    """`$vars`: the variables of the workspace."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """`$env`: what the deployment lets workflows see of its environment."""
-    seed: str = ""
-    """Chance for `uuid()` and `Math.random()`; without it they are the same in every attempt of the execution."""
 
 
 class ConfigTemplate:
@@ -79,7 +56,7 @@ class ConfigTemplate:
 
     def _each(self, filling: "_Filling", wanted: set[int]) -> list[JsonObject | NodeError]:
         """Return the config for every item; add to `wanted` what only the engine can answer."""
-        scope = Scope(filling.view, 0, filling.columns)
+        scope = Scope(filling.frame, 0, filling.columns)
         each = [filling.failed.get(0) or self._for_item(scope, wanted)]
         for index in range(1, filling.count):
             scope.move(index)
@@ -112,21 +89,12 @@ class _Filling:
         self.columns: dict[int, Sequence[Any]] = {}
         self.failed: dict[int, NodeError] = {}
         self._placeholders = placeholders
-        self._frame = frame
-        self.view = View(
-            items=frame.items,
-            run_index=frame.run_index,
-            execution={"id": str(frame.execution_id), "runIndex": frame.run_index},
-            workflow={"id": str(frame.workflow_id) if frame.workflow_id else None, "name": frame.workflow_name},
-            variables=frame.variables,
-            environment=frame.environment,
-            nodes=frame.nodes,
-        )
+        self.frame = frame
 
     async def run(self, numbers: Iterable[int], scripts: Scripts, limits: ExpressionLimits) -> None:
         """Have the engine evaluate these placeholders for every item."""
         chosen = [self._placeholders[number] for number in sorted(numbers)]
-        items = self._frame.items
+        items = self.frame.items
         task = ScriptTask(
             scripts=[
                 Script(each.source, each.mixed, None if each.uses.fields is None else tuple(sorted(each.uses.fields)))
@@ -134,7 +102,7 @@ class _Filling:
             ],
             rows=[item["json"] for item in items[: self.count]] if items else [{}],
             scope=self._scope(chosen),
-            zones=frozenset({self._frame.timezone}.union(*(each.uses.zones for each in chosen))),
+            zones=frozenset({self.frame.timezone}.union(*(each.uses.zones for each in chosen))),
         )
         results = await scripts.evaluate(task, limits)
         for placeholder, values in zip(chosen, results.values, strict=True):
@@ -145,7 +113,7 @@ class _Filling:
                 self.failed[error.item] = _failed(placeholder, error.item, error.message, error.line, error.column)
 
     def _scope(self, chosen: Sequence[Placeholder]) -> JsonObject:
-        frame, view = self._frame, self.view
+        frame = self.frame
         names = frozenset().union(*(each.uses.nodes for each in chosen))
         return {
             "binary": [_files(item) for item in frame.items[: self.count]]
@@ -153,11 +121,11 @@ class _Filling:
             else None,
             "items": _plain(frame.items) if any(each.uses.items for each in chosen) else None,
             "nodes": {name: _node(frame.nodes.get(name)) for name in sorted(names)},
-            "runIndex": view.run_index,
-            "execution": view.execution,
-            "workflow": view.workflow,
-            "vars": view.variables,
-            "env": view.environment,
+            "runIndex": frame.run_index,
+            "execution": frame.execution,
+            "workflow": frame.workflow,
+            "vars": frame.variables,
+            "env": frame.environment,
             "now": frame.now_ms,
             "zone": frame.timezone,
             "seed": frame.seed or str(frame.execution_id),

@@ -1,7 +1,7 @@
 """The port to the JavaScript engine: all expressions of a node that are more than plain paths, for all its items."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 
@@ -13,6 +13,10 @@ class ExpressionLimits:
     memory_bytes: int = 512 * 2**20
     output_chars_max: int = 32 * 2**20
     """How large all results may be together, as JSON."""
+
+    def within(self, timeout_ms: int) -> "ExpressionLimits":
+        """Return these limits with no more time than that."""
+        return self if timeout_ms >= self.timeout_ms else replace(self, timeout_ms=timeout_ms)
 
 
 @dataclass(frozen=True, slots=True)

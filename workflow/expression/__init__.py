@@ -5,7 +5,7 @@
 """
 
 from workflow.expression.paths import NeedsEngine
-from workflow.expression.scope import NodeView, Scope, ScriptFailure, View
+from workflow.expression.scope import Frame, NodeView, Scope, ScriptFailure
 from workflow.expression.template import (
     Compiled,
     Placeholder,
@@ -18,6 +18,7 @@ from workflow.expression.template import (
 
 __all__ = [
     "Compiled",
+    "Frame",
     "NeedsEngine",
     "NodeView",
     "Placeholder",
@@ -26,7 +27,6 @@ __all__ = [
     "Stuck",
     "SyntaxCheck",
     "SyntaxFault",
-    "View",
     "compile_value",
     "problems",
 ]

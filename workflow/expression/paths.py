@@ -212,20 +212,20 @@ def _input_start(texts: tuple[str, ...]) -> tuple[Start, int] | None:
     if texts[1:5] == (".", "item", ".", "json"):
         return (lambda scope: scope.json), 5
     if texts[1:7] == (".", "first", "(", ")", ".", "json"):
-        return (lambda scope: _json_at(scope.view.items, 0)), 7
+        return (lambda scope: _json_at(scope.frame.items, 0)), 7
     if texts[1:7] == (".", "last", "(", ")", ".", "json"):
-        return (lambda scope: _json_at(scope.view.items, -1)), 7
+        return (lambda scope: _json_at(scope.frame.items, -1)), 7
     return None
 
 
 def _items_start(tokens: tuple[Token, ...], texts: tuple[str, ...]) -> tuple[Start, int] | None:
     if texts[1:3] == (".", "length"):
-        return (lambda scope: len(scope.view.items)), 3
+        return (lambda scope: len(scope.frame.items)), 3
     step = access(tokens, 1)
     if step is None or not isinstance(step[0], int) or step[1] or texts[4:6] != (".", "json"):
         return None
     index = step[0]
-    return (lambda scope: _json_at(scope.view.items, index)), 6
+    return (lambda scope: _json_at(scope.frame.items, index)), 6
 
 
 def _node_start(tokens: tuple[Token, ...], texts: tuple[str, ...]) -> tuple[Start, int] | None:
@@ -235,15 +235,15 @@ def _node_start(tokens: tuple[Token, ...], texts: tuple[str, ...]) -> tuple[Star
     name, position = named
     rest = tuple(token.text for token in tokens[position : position + 6])
     if rest[:2] == (".", "isExecuted"):
-        return (lambda scope: name in scope.view.nodes), position + 2
+        return (lambda scope: name in scope.frame.nodes), position + 2
     if texts[0] == "$node" and rest[:2] == (".", "json"):
-        return (lambda scope: item_of(scope.view, name, scope.index)["json"]), position + 2
+        return (lambda scope: item_of(scope.frame, name, scope.index)["json"]), position + 2
     if rest[:4] == (".", "item", ".", "json"):
-        return (lambda scope: item_of(scope.view, name, scope.index)["json"]), position + 4
+        return (lambda scope: item_of(scope.frame, name, scope.index)["json"]), position + 4
     if rest[:6] == (".", "first", "(", ")", ".", "json"):
-        return (lambda scope: _json_at(all_items(node_of(scope.view, name).outputs), 0)), position + 6
+        return (lambda scope: _json_at(all_items(node_of(scope.frame, name).outputs), 0)), position + 6
     if rest[:6] == (".", "last", "(", ")", ".", "json"):
-        return (lambda scope: _json_at(all_items(node_of(scope.view, name).outputs), -1)), position + 6
+        return (lambda scope: _json_at(all_items(node_of(scope.frame, name).outputs), -1)), position + 6
     return None
 
 
@@ -271,10 +271,10 @@ _SIMPLE: Mapping[str, Start] = MappingProxyType(
     {
         "$json": lambda scope: scope.json,
         "$itemIndex": lambda scope: scope.index,
-        "$runIndex": lambda scope: scope.view.run_index,
-        "$execution": lambda scope: scope.view.execution,
-        "$workflow": lambda scope: scope.view.workflow,
-        "$vars": lambda scope: scope.view.variables,
-        "$env": lambda scope: scope.view.environment,
+        "$runIndex": lambda scope: scope.frame.run_index,
+        "$execution": lambda scope: scope.frame.execution,
+        "$workflow": lambda scope: scope.frame.workflow,
+        "$vars": lambda scope: scope.frame.variables,
+        "$env": lambda scope: scope.frame.environment,
     }
 )

@@ -1,12 +1,13 @@
 """What expressions see, as the Python side looks it up: the same data that a program gets as JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import orjson
 
-from workflow.spec import Item, Items, Outputs
+from workflow.spec import Item, Items, JsonObject, Outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,33 +23,51 @@ class NodeView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """What the expressions of one attempt see, whichever item they are evaluated for."""
+class Frame:
+    """What the expressions of one attempt see. All of it is data: none of it is ever parsed."""
 
     items: Items
-    run_index: int
-    execution: Mapping[str, Any]
-    workflow: Mapping[str, Any]
-    variables: Mapping[str, Any]
-    environment: Mapping[str, str]
-    nodes: Mapping[str, NodeView]
+    execution_id: UUID
+    workflow_id: UUID | None
+    workflow_name: str
+    run_index: int = 0
+    now_ms: int = 0
+    timezone: str = "UTC"
+    nodes: Mapping[str, NodeView] = field(default_factory=dict)
+    """The nodes that the template refers to and that have completed, under the names that it uses (name or id)."""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """`$vars`: the variables of the workspace."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """`$env`: what the deployment lets workflows see of its environment."""
+    seed: str = ""
+    """Chance for `uuid()` and `Math.random()`; without it they are the same in every attempt of the execution."""
+
+    @property
+    def execution(self) -> JsonObject:
+        """`$execution`."""
+        return {"id": str(self.execution_id), "runIndex": self.run_index}
+
+    @property
+    def workflow(self) -> JsonObject:
+        """`$workflow`."""
+        return {"id": str(self.workflow_id) if self.workflow_id else None, "name": self.workflow_name}
 
 
 class Scope:
     """What the expressions of one item see, and what the engine gave for them (by placeholder, then by item)."""
 
-    __slots__ = ("columns", "index", "json", "view")
+    __slots__ = ("columns", "frame", "index", "json")
 
-    def __init__(self, view: View, index: int, columns: Mapping[int, Sequence[Any]]) -> None:
-        self.view = view
+    def __init__(self, frame: Frame, index: int, columns: Mapping[int, Sequence[Any]]) -> None:
+        self.frame = frame
         self.index = index
         self.columns = columns
-        self.json: Any = view.items[index]["json"] if view.items else {}
+        self.json: Any = frame.items[index]["json"] if frame.items else {}
 
     def move(self, index: int) -> None:
         """See another item from now on."""
         self.index = index
-        self.json = self.view.items[index]["json"]
+        self.json = self.frame.items[index]["json"]
 
 
 class ScriptFailure(Exception):
@@ -62,20 +81,20 @@ def all_items(outputs: Outputs) -> Items:
     return [item for items in outputs.values() for item in items]
 
 
-def node_of(view: View, name: str) -> NodeView:
+def node_of(frame: Frame, name: str) -> NodeView:
     """Return the node that is called so. Raises `ScriptFailure` where it has not completed."""
-    found = view.nodes.get(name)
+    found = frame.nodes.get(name)
     if found is None:
         raise ScriptFailure(f"Error: the node {_quoted(name)} has not been executed")
     return found
 
 
-def item_of(view: View, name: str, index: int) -> Item:
+def item_of(frame: Frame, name: str, index: int) -> Item:
     """Return the item of another node that item `index` descends from; a node that gave one item gave that one.
 
     Raises `ScriptFailure` where that is not known.
     """
-    found = node_of(view, name)
+    found = node_of(frame, name)
     pair = found.paired[index] if index < len(found.paired) else None
     if pair is not None:
         items = found.outputs.get(pair[0], [])

@@ -88,6 +88,8 @@ class _Scanner:
         while True:
             found = _SPACE.match(self.text, self.position) or _COMMENT.match(self.text, self.position)
             if found is None:
+                if self.text.startswith("/*", self.position):
+                    self._refuse("this comment is never closed")
                 return
             self.position = found.end()
 
@@ -135,8 +137,10 @@ class _Scanner:
         self.after_statement_head = statement_head
 
     def _begins_html_comment(self) -> bool:
-        line = self.text[: self.position].rpartition("\n")[2]
-        return self.text.startswith("-->", self.position) and not line.strip()
+        if not self.text.startswith("-->", self.position):
+            return False
+        line_start = self.text.rfind("\n", 0, self.position) + 1
+        return not self.text[line_start : self.position].strip()
 
     def _template(self, kind: Kind, position: int) -> None:
         found = _TEMPLATE.match(self.text, position)

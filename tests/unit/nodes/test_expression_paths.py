@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nodes.sandbox import LocalSandbox
 from tests.unit.nodes.scripting import frame, javascript, resolve
 from workflow.config import NodeView
-from workflow.expression import NeedsEngine, Scope, Stuck, View, compile_value
+from workflow.expression import NeedsEngine, Scope, Stuck, compile_value
 from workflow.scripts import ScriptError
 
 NAMES = ["a", "b c", "0", "1", "length", "x", "constructor", "__proto__", "toString", "keys", "é", "at", "size"]
@@ -90,22 +90,13 @@ def _doubles(value):
 async def test_paths_in_python_and_in_the_engine_agree(objects, others, variables, paths):
     other = NodeView(outputs={"main": [{"json": each} for each in others]}, paired=[("main", 0), None, ("main", 1)])
     seen = frame(*objects, nodes={"A": other}, variables=variables, environment={"a": "b"}, run_index=1)
-    view = View(
-        items=seen.items,
-        run_index=1,
-        execution={"id": str(seen.execution_id), "runIndex": 1},
-        workflow={"id": str(seen.workflow_id), "name": "Orders"},
-        variables=seen.variables,
-        environment=seen.environment,
-        nodes=seen.nodes,
-    )
     sources = [*paths, *(f"`<${{written({path})}}>`" for path in paths)]
     prefix = "((v) => v === null || v === undefined ? '' : typeof v === 'string' ? v : JSON.stringify(v))"
     sources = [source.replace("written", prefix) for source in sources]
     async with LocalSandbox(1) as sandbox:
         engine = await javascript(sandbox, sources, seen)
     for index in range(len(objects)):
-        scope = Scope(view, index, {})
+        scope = Scope(seen, index, {})
         for number, path in enumerate(paths):
             plain = in_python(f"{{{{ {path} }}}}", scope)
             mixed = in_python(f"<{{{{ {path} }}}}>", scope)

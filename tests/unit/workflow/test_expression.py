@@ -1,11 +1,12 @@
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow.errors import BadInput
-from workflow.expression import NeedsEngine, NodeView, Scope, ScriptFailure, Stuck, View, compile_value, problems
+from workflow.expression import Frame, NeedsEngine, NodeView, Scope, ScriptFailure, Stuck, compile_value, problems
 
 DATA = {
     "n": 7,
@@ -30,11 +31,12 @@ NONE = NodeView(outputs={"main": []})
 
 
 def view(items):
-    return View(
+    return Frame(
         items=items,
         run_index=2,
-        execution={"id": "e-1", "runIndex": 2},
-        workflow={"id": "w-1", "name": "Orders"},
+        execution_id="e-1",
+        workflow_id="w-1",
+        workflow_name="Orders",
         variables={"k": {"deep": [1]}},
         environment={"REGION": "eu"},
         nodes={"Other": OTHER, "One": ONE, "None": NONE},
@@ -328,3 +330,51 @@ def test_what_holds_no_placeholder_is_not_copied():
 
 def test_keys_are_not_templates():
     assert compile_value({"{{ x }}": "{{ $json.n }}"}).evaluate(SCOPE) == {"{{ x }}": 7}
+
+
+HOSTILE = [
+    "/*",
+    "/* ",
+    "'",
+    '"',
+    "`",
+    "${",
+    "`${",
+    "--",
+    "-->",
+    "\n-->",
+    "/",
+    "/[",
+    "/(",
+    "\\",
+    "{{",
+    "}}",
+    "{",
+    "}",
+    "(",
+    "[",
+    "0x",
+    "1_",
+]
+HOSTILE += [
+    "1e",
+    ".",
+    "...",
+    "?.",
+    "$json.",
+    "$json)",
+    "$('a')",
+    "\ufeff",
+    "{{ $json.a }}",
+    "{{ 1 + 1 }}",
+    "$node[",
+    "a /b/ c",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_long_hostile_text_is_parsed_in_no_time(piece):
+    for text in ("{{" + piece * (50_000 // len(piece)), "{{" + piece * (50_000 // len(piece)) + " }}"):
+        began = time.process_time()
+        problems({"a": text})
+        assert time.process_time() - began < 1.0
