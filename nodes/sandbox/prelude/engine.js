@@ -72,13 +72,13 @@ class NodeData {
 const inputOf = (text, current) => {
   let list = null;
   const items = () => (list ??= text === undefined ? [] : frozen(JSON.parse(text)));
-  return Object.freeze({
+  return {
     get item() { return { json: current.json, binary: current.binary }; },
     get items() { return items(); },
     all() { return [...items()]; },
     first() { return items()[0]; },
     last() { return items().at(-1); },
-  });
+  };
 };
 
 // What every script sees whatever the item; `$json`, `$binary` and `$itemIndex` are given for each.
@@ -87,7 +87,7 @@ const scopeOf = (head, texts, current) => {
   const byName = new Map(nodes);
   const $input = inputOf(texts[head.items ?? -1], current);
   const $now = new DateTime(head.now, head.zone);
-  return {
+  const scope = {
     $input,
     $items: head.items === null ? undefined : $input.items,
     $node: Object.freeze(Object.fromEntries(nodes)),
@@ -100,6 +100,8 @@ const scopeOf = (head, texts, current) => {
     $now,
     $today: $now.startOf("day"),
   };
+  freezeFrom(scope);
+  return scope;
 };
 
 const compiled = (source, scope) => {
@@ -231,5 +233,5 @@ const evaluate = (headText, ...texts) => {
   return `{"values":[${columns.join(",")}],${rest}}`.slice(0);
 };
 
-lockDown();
+lockDown(JmesError, NodeData);
 return evaluate;

@@ -57,30 +57,34 @@ const letThrough = (prototype, names) => {
   }
 };
 
-const freezeAll = () => {
-  const todo = [globalThis];
-  const hidden = [
-    function* () {}, async function () {}, async function* () {}, (function* () {})(), [][Symbol.iterator](), ""[Symbol.iterator](),
-    new Map()[Symbol.iterator](), new Set()[Symbol.iterator](), "a".matchAll(/a/g), Iterator.from({ next() {} }), [].values().map((x) => x),
-  ];
-  for (const each of hidden) for (let o = each; o; o = Object.getPrototypeOf(o)) todo.push(o);
-  const seen = new Set();
+// Freezes what can be reached from these; what is frozen already was walked before, or leads nowhere.
+const freezeFrom = (...roots) => {
+  const todo = [...roots];
   while (todo.length) {
     const each = todo.pop();
-    if (each === null || (typeof each !== "object" && typeof each !== "function") || seen.has(each)) continue;
-    seen.add(each);
+    if (each === null || (typeof each !== "object" && typeof each !== "function") || Object.isFrozen(each)) continue;
     const keys = Reflect.ownKeys(each);
+    Object.freeze(each);
     todo.push(Object.getPrototypeOf(each));
     // Most are functions that have a name and a length and nothing else.
     for (const key of typeof each === "function" && keys.length <= 2 ? [] : keys) {
       const found = Object.getOwnPropertyDescriptor(each, key);
       todo.push(found.value, found.get, found.set);
     }
-    Object.freeze(each);
   }
 };
 
-const lockDown = () => {
+const freezeAll = (...own) => {
+  const hidden = [
+    function* () {}, async function () {}, async function* () {}, (function* () {})(), [][Symbol.iterator](), ""[Symbol.iterator](),
+    new Map()[Symbol.iterator](), new Set()[Symbol.iterator](), "a".matchAll(/a/g), Iterator.from({ next() {} }), [].values().map((x) => x),
+  ];
+  const prototypes = [];
+  for (const each of hidden) for (let o = each; o; o = Object.getPrototypeOf(o)) prototypes.push(o);
+  freezeFrom(globalThis, ...prototypes, ...own);
+};
+
+const lockDown = (...own) => {
   withoutCode();
   withoutClock();
   for (const [name, value] of Object.entries(library)) {
@@ -90,5 +94,5 @@ const lockDown = () => {
   for (const each of [Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError, AggregateError]) {
     letThrough(each.prototype, ["constructor", "name", "message", "toString"]);
   }
-  freezeAll();
+  freezeAll(...own);
 };

@@ -102,6 +102,10 @@ CONTAINED = [
     ("$('Other').constructor.prototype.first = () => 'taken'", "TypeError"),
     ("Object.getOwnPropertyNames($('Other')).length", 0),
     ("$('Other').constructor('x')", "TypeError"),
+    ("$.leak = 1", FROZEN),
+    ("$input.first.leak = 1", FROZEN),
+    ("$('Other').constructor.leak = 1", FROZEN),
+    ("(() => { try { $jmespath({}, '!!') } catch (e) { e.constructor.leak = 1 } })()", FROZEN),
     ("typeof library", "undefined"),
     ("typeof RealFunction", "undefined"),
     ("typeof head", "undefined"),
@@ -368,3 +372,38 @@ async def test_no_expression_ends_before_its_end(sandbox, source):
             config.of(0)
         assert failed.value.code == "expression_failed"
     assert await one(sandbox, "typeof x") == "undefined"
+
+
+REACHABLE = """
+(() => {
+  const caught = (run) => { try { run(); return null } catch (error) { return error.constructor } };
+  const todo = [
+    ["global", globalThis], ["$input", $input], ["$items", $items], ["$node", $node], ["$", $], ["$vars", $vars], ["$env", $env],
+    ["$execution", $execution], ["$workflow", $workflow], ["$now", $now], ["$today", $today], ["$('Other')", $("Other")],
+    ["first", $input.first()], ["other", $("Other").first()], ["others", $("Other").items], ["jmespath", caught(() => $jmespath({}, "!!"))],
+    ["zone", caught(() => date(0, "No/Where"))], ["absent", caught(() => $("Absent").first())], ["generator", (function* () {})()],
+    ["async", Object.getPrototypeOf(async () => 1)], ["matches", Object.getPrototypeOf("a".matchAll(/a/g))],
+    ["segments", Object.getPrototypeOf(Iterator.from({next() {}}))], ["strings", (strings => strings)`a`],
+    ["drop", Object.getPrototypeOf([1].values().drop(1))], ["arguments", Object.getPrototypeOf((function () { return arguments })())],
+    ["concat", Iterator.concat ? Object.getPrototypeOf(Iterator.concat([1])) : null],
+    ["asyncGenerator", Object.getPrototypeOf((async function* () {})())],
+  ];
+  const seen = new Set(), open = [], fresh = new Set(["generator", "generator.__proto__", "asyncGenerator"]);
+  while (todo.length) {
+    const [path, each] = todo.pop();
+    if (each === null || (typeof each !== "object" && typeof each !== "function") || seen.has(each)) continue;
+    seen.add(each);
+    if (!Object.isFrozen(each) && !fresh.has(path)) open.push(path);
+    todo.push([path + ".__proto__", Object.getPrototypeOf(each)]);
+    for (const key of Reflect.ownKeys(each)) {
+      const found = Object.getOwnPropertyDescriptor(each, key), next = path + "." + String(key);
+      todo.push([next, found.value], [next + "(get)", found.get], [next + "(set)", found.set]);
+    }
+  }
+  return [seen.size > 500, open];
+})()
+"""
+
+
+async def test_everything_that_an_expression_can_reach_is_frozen(sandbox):
+    assert await one(sandbox, REACHABLE, given()) == [True, []]
