@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class ExpressionLimits:
-    """Limits of one evaluation: all expressions of a node over all its items."""
+    """Limits of one evaluation: all expressions of a node over all its items. The engine's stack is always 512 KiB."""
 
     timeout_ms: int = 20_000
     memory_bytes: int = 512 * 2**20

@@ -49,16 +49,16 @@ class Evaluator:
 
     def prepare(self) -> None:
         """Make the runtime of the next request."""
+        self._ready = self._make()
+
+    def _make(self) -> tuple[Any, Any]:
         context = self._quickjs.Context()
         context.set_max_stack_size(STACK_BYTES)
-        self._ready = context, context.eval(self._program)
+        return context, context.eval(self._program)
 
     def evaluate(self, request: bytes, seconds: float, memory_bytes: int) -> tuple[int, bytes, bytes]:
         """Run one request; return the kind of the answer, the answer and nothing."""
-        if self._ready is None:
-            self.prepare()
-        assert self._ready is not None  # noqa: S101 - for the type checker
-        context, run = self._ready
+        context, run = self._ready or self._make()
         self._ready = None
         context.set_memory_limit(memory_bytes)
         context.set_time_limit(seconds)

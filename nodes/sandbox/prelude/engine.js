@@ -169,6 +169,7 @@ const placeIn = (stack) => {
   return [null, null];
 };
 
+// Where there is no memory for an error, the engine throws null. An expression that throws null looks the same.
 const outOfMemory = (error) => error === null || (error instanceof InternalError && error.message === "out of memory");
 
 const reported = (error) => {

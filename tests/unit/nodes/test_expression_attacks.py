@@ -180,6 +180,7 @@ ENDLESS = [
 GREEDY = [
     "(() => { const a = []; while (true) a.push('x'.repeat(1000) + a.length); })()",
     "new Array(1e8).fill(0)",
+    "(() => { throw null })()",
     "new Uint8Array(2 ** 30).length",
     "(() => { const a = []; while (true) { try { a.push(new Array(10000).fill(0)) } catch {} } })()",
 ]
