@@ -35,9 +35,9 @@ class Frame:
     timezone: str = "UTC"
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     """The nodes that the template refers to and that have completed, under the names that it uses (name or id)."""
-    variables: Mapping[str, Any] = field(default_factory=dict)
+    variables: JsonObject = field(default_factory=dict)
     """`$vars`: the variables of the workspace."""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     """`$env`: what the deployment lets workflows see of its environment."""
     seed: str = ""
     """Chance for `uuid()` and `Math.random()`; without it they are the same in every attempt of the execution."""

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nodes.sandbox.expression_syntax import expression_faults
 from tests.unit.nodes.scripting import frame, javascript
+from workflow.expression import compile_value
 from workflow.scripts import ScriptError
 
 EXPRESSIONS = (Path(__file__).parents[2] / "data" / "javascript_expressions.txt").read_text().splitlines()
@@ -72,3 +74,26 @@ async def test_values_are_those_of_node(sandbox):
         elif "value" not in expected or expected["value"] != value:
             different.append((source, value, expected))
     assert different == [], "\n".join(map(str, different))
+
+
+def test_where_they_end_is_found_and_all_are_expressions():
+    """The scanner and the engine's parser agree about every one of them."""
+    for source in EXPRESSIONS:
+        [first, second] = compile_value(f"a {{{{ {source} }}}} b {{{{{source}\n}}}} c").placeholders
+        assert (first.source, second.source) == (f" {source} ", f"{source}\n")
+    faults = expression_faults(EXPRESSIONS)
+    assert [source for source, fault in zip(EXPRESSIONS, faults, strict=True) if fault is not None] == []
+
+
+async def test_what_an_expression_is_given_is_enough(sandbox):
+    """An expression that gets only the fields that it names has the value that it has with the whole object."""
+    narrow = [source for source in EXPRESSIONS if "$json" in source]
+    assert len(narrow) >= 30
+    whole = [f"($json, {source})" for source in narrow]
+    assert all(
+        each.uses.fields is None for source in whole for each in compile_value(f"{{{{ {source} }}}}").placeholders
+    )
+    given_fields = await javascript(sandbox, narrow, frame(ITEM))
+    given_all = await javascript(sandbox, whole, frame(ITEM))
+    for source, [value], [other] in zip(narrow, given_fields, given_all, strict=True):
+        assert getattr(value, "message", value) == getattr(other, "message", other), source
