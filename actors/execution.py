@@ -17,11 +17,12 @@ import orjson
 from actors.config import EngineLimits
 from actors.dispatch import Dispatcher
 from actors.journal import Journal
+from actors.lineage import Lineage
 from actors.results import Given, Results, error_handle
 from actors.rows import Rows, readable
 from actors.work import Outcome
 from workflow.commands import AbortNode, Command, FailNode, FinishExecution, SkipNode, StartNode
-from workflow.config import Frame
+from workflow.config import Frame, NodeView
 from workflow.errors import BadInput, Bug, Fenced, NodeError
 from workflow.events import (
     CancelRequested,
@@ -99,6 +100,7 @@ class ExecutionLoop:
         self._state = initial(plan, claimed.id)
         self._results = Results(plan, claimed.input)
         self._rows = Rows(plan)
+        self._lineage = Lineage(plan, self._results)
         self._todo: deque[Command] = deque()
         self._arrived: deque[_Attempt] = deque()
         self._signals: deque[Signal] = deque()
@@ -223,7 +225,7 @@ class ExecutionLoop:
         given = self._results.given(self._state, command.node)
         where = self._around.dispatcher.placement(node, len(given.items), given.bytes)
         inline = node.effect is Effect.PURE and where is Placement.ACTOR
-        if inline and (node.idle or not node.type.spec.yields):
+        if inline and (node.idle or not (node.type.spec.yields or node.template.scripted)):
             self._settle(await self._attempt(command, node, given, where))
             return
         cause = self._journal.seq
@@ -293,6 +295,7 @@ class ExecutionLoop:
             run_index=command.run_index,
             now_ms=started_ms,
             timezone=self.plan.timezone,
+            nodes=self._views(command, node, given),
         )
         outcome, error = None, None
         try:
@@ -300,6 +303,10 @@ class ExecutionLoop:
         except NodeError as failure:
             error = failure
         return _Attempt(command, started_ms, (perf_counter() - begun) * 1000, outcome, error)
+
+    def _views(self, command: StartNode, node: PlanNode, given: Given) -> dict[str, NodeView]:
+        names = node.template.references
+        return self._lineage.views(self._state, command.node, len(given.items), names) if names else {}
 
     async def _take_arrivals(self) -> None:
         while not self._arrived and not self._signals and not self._todo and not self._time_is_over:

@@ -92,9 +92,7 @@ def _fields(properties: Mapping[str, Any], required: set[str], above: str, liter
 
 def _kind(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
-        return ", ".join(
-            f"`{json.dumps(value)}`" if not isinstance(value, str) else f"`{value}`" for value in schema["enum"]
-        )
+        return ", ".join(f"`{_plain(value)}`" for value in schema["enum"])
     kind = schema.get("type")
     if kind is None:
         options = schema.get("anyOf") or schema.get("oneOf") or ()
@@ -106,14 +104,21 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return text
 
 
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) and value.isprintable() else json.dumps(value)
+
+
 def _example(example: Example) -> Iterator[str]:
     yield f"\nExample: {example.title}\n"
     yield "```jsonc"
     yield f"// config\n{_json(example.config)}"
-    if example.items:
-        yield "// items\n" + "\n".join(_json(item) for item in example.items)
+    for handle, items in (example.inputs or {"": example.items}).items():
+        if items:
+            yield f"// items{f' on `{handle}`' if handle else ''}\n" + "\n".join(_json(item) for item in items)
     for handle, items in (example.outputs or {}).items():
         yield f"// gives on `{handle}`\n" + ("\n".join(_json(item) for item in items) or "// nothing")
+    if example.error:
+        yield f"// fails with the code `{example.error}`"
     yield "```"
 
 

@@ -13,6 +13,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from workflow import config as configs
 from workflow.document import Document, Node, OnError
 from workflow.errors import InvalidDefinition
+from workflow.expression import SyntaxCheck
 from workflow.findings import Finding, Severity, error
 from workflow.graph import connection_findings, graph_findings
 from workflow.plan import Plan, make_plan
@@ -30,11 +31,15 @@ class Compiled:
 
 
 class Compiler:
-    """Compiles documents against a catalogue; keeps one schema validator per node type."""
+    """Compiles documents against a catalogue; keeps one schema validator per node type.
 
-    def __init__(self, catalog: Catalog, *, nodes_max: int) -> None:
+    `syntax` judges the expressions that are more than plain paths; without it they are taken on trust.
+    """
+
+    def __init__(self, catalog: Catalog, *, nodes_max: int, syntax: SyntaxCheck | None = None) -> None:
         self._catalog = catalog
         self._nodes_max = nodes_max
+        self._syntax = syntax
         self._validators = {t.spec.type: Draft202012Validator(t.spec.config_schema) for t in catalog}
 
     def compile(self, document: Document) -> Compiled:
@@ -109,7 +114,7 @@ class Compiler:
             place = ".".join(["config", *(str(part) for part in refused.absolute_path)])
             yield error(code, refused.message[:300], node_id, place)
         if not found:
-            for problem in (*node_type.check(config), *configs.problems(config, spec)):
+            for problem in (*node_type.check(config), *configs.problems(config, spec, self._syntax)):
                 place = "config" if not problem.field else f"config.{problem.field}"
                 yield error(problem.code, problem.message, node_id, place)
 

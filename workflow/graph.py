@@ -7,6 +7,7 @@ from workflow.document import Cycles, Document, OnError
 from workflow.errors import BadInput
 from workflow.findings import Finding, error, warning
 from workflow.plan import Plan, make_plan
+from workflow.references import reference_findings
 from workflow.regions import ReturnsFromOutside, TwoEntries
 from workflow.spec import ERROR, Catalog, Effect
 
@@ -61,6 +62,7 @@ def graph_findings(document: Document, catalog: Catalog) -> Iterator[Finding]:
     yield from _cycles(document, plan)
     yield from _starts(plan)
     yield from _odd_nodes(document, plan)
+    yield from reference_findings(plan)
 
 
 def _cycles(document: Document, plan: Plan) -> Iterator[Finding]:
@@ -99,9 +101,7 @@ def _odd_nodes(document: Document, plan: Plan) -> Iterator[Finding]:
     names = Counter(node.name for node in document.nodes if node.name)
     for node, written in zip(plan.nodes, document.nodes, strict=True):
         if names[written.name] > 1:
-            message = (
-                f"{names[written.name]} nodes are called {written.name!r}; expressions that name it mean the first"
-            )
+            message = f"{names[written.name]} nodes are called {written.name!r}; an expression can mean them by their ids only"
             yield warning("duplicate_node_name", message, node.id, "name")
         if node.idle == "pinned":
             yield warning("pinned_data", f"{node.id!r} gives its pinned data and does no work", node.id, "pinned")

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from workflow.errors import NodeError
 from workflow.http import HttpClient, NoHttp
+from workflow.scripts import Scripts
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -175,8 +176,8 @@ class CodeResult:
     logs: str = ""
 
 
-class Sandbox(Protocol):
-    """Runs user code away from everything: no files, no network, no environment, with hard limits."""
+class Sandbox(Scripts, Protocol):
+    """Runs user code and expressions away from everything: no files, no network, no environment, with hard limits."""
 
     async def python(
         self, body: str, arguments: Mapping[str, Any], limits: CodeLimits, *, each: str = ""

@@ -184,7 +184,7 @@ async def test_files_of_an_item_are_sent(run_node, context, httpserver: HTTPServ
 
     async def send(config: dict) -> dict:
         frame = Frame(items=[item], execution_id=context.execution_id, workflow_id=None, workflow_name="w")
-        filled = await ConfigTemplate({**base, **config}, NODE_TYPE.spec).resolve(frame)
+        filled = await ConfigTemplate({**base, **config}, NODE_TYPE.spec).resolve(frame, context.sandbox)
         return (await NODE_TYPE.run(context, filled, [item]))["main"][0]["json"]
 
     sent = await send({"body_kind": "multipart", "body": {"f": {"file": "doc"}, "n": 1}})

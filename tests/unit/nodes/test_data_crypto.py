@@ -136,7 +136,7 @@ async def test_other_values_are_taken_as_json_and_files_as_they_are(run_node, co
         ({"operation": "decode", "value": "é", "encoding": "base64url"}, "encoding_invalid"),
         ({"operation": "decode", "value": "ff"}, "encoding_invalid"),
         ({"operation": "hash", "binary": "f"}, "file_missing"),
-        ({"operation": "hmac", "value": "", "key": "{{ $json.none }}"}, "invalid_option"),
+        ({"operation": "hmac", "value": "", "key": "{{ $json.none }}"}, "config_value_invalid"),
         ({"operation": "random", "random": "string", "alphabet": "{{ $json.one }}"}, "invalid_option"),
         ({"operation": "random", "random": "integer", "minimum": "{{ $json.n }}"}, "invalid_option"),
     ],

@@ -197,7 +197,7 @@ def test_patterns_say_what_strftime_says(moment):
         ({"operation": "add", "value": 0, "amount": 9000, "unit": "years"}, "time_out_of_range"),
         ({"operation": "add", "value": "9999-12-31T23:59", "amount": 1, "unit": "days"}, "time_out_of_range"),
         ({"operation": "add", "value": 0, "amount": 0.5, "unit": "days"}, "invalid_option"),
-        ({"operation": "add", "value": 0, "amount": "{{ $json.zone }}", "unit": "days"}, "invalid_option"),
+        ({"operation": "add", "value": 0, "amount": "{{ $json.zone }}", "unit": "days"}, "config_value_invalid"),
         ({"operation": "convert", "value": "0001-01-01T00:00", "zone": "Asia/Tokyo"}, "time_out_of_range"),
     ],
     ids=str,

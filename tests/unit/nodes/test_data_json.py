@@ -75,7 +75,7 @@ async def test_lines(run_node):
         ({"operation": "parse", "binary": "f"}, {}, "file_missing"),
         ({"operation": "stringify", "field": "x"}, {}, "field_missing"),
         ({"operation": "stringify", "lines": True}, {}, "type_mismatch"),
-        ({"operation": "patch", "patch": "{{ $json.data }}"}, {"data": 5}, "invalid_option"),
+        ({"operation": "patch", "patch": "{{ $json.data }}"}, {"data": 5}, "config_value_invalid"),
     ],
 )
 async def test_errors(run_node, config, item, code):

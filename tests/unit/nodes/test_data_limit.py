@@ -29,7 +29,7 @@ async def test_a_number_may_come_from_an_item(run_node):
 async def test_numbers_that_are_none(run_node, count):
     with pytest.raises(NodeError) as caught:
         await run_node(NODE_TYPE, {"count": "{{ $json.n }}"}, [{"n": count}])
-    assert caught.value.code == "invalid_option"
+    assert caught.value.code == "config_value_invalid"
 
 
 @pytest.mark.parametrize("config", [{"count": -1}, {"keep": "middle"}, {"keep": "{{ $json.k }}"}])

@@ -18,7 +18,7 @@ CASES = [
     ({"a": "n={{ $json.n }}"}, {"n": 7}, {"n": 7, "a": "n=7"}),
     ({"n": 8, "m": "{{ $json.n }}"}, {"n": 7}, {"n": 8, "m": 7}),
     ({"a": ["{{ $json.n }}", {"b": "{{ $json.n }}"}, None]}, {"n": 7}, {"n": 7, "a": [7, {"b": 7}, None]}),
-    ({"a": "{{ $json.missing.path }}"}, {}, {"a": None}),
+    ({"a": "{{ $json.missing?.path }}"}, {}, {"a": None}),
     ({"a": "{{ $json.text }}"}, {"text": "{{ $json.n }}"}, {"text": "{{ $json.n }}", "a": "{{ $json.n }}"}),
     ({"e": "{{ $execution.id }}", "w": "{{ $workflow.id }}"}, {}, {"e": str(EXECUTION_ID), "w": str(WORKFLOW_ID)}),
     ({"w": "{{ $workflow.name }}"}, {}, {"w": "Orders"}),
