@@ -286,6 +286,8 @@ class ExecutionLoop:
             round=given.round,
             keep_going=bool(handle),
             error_handle=handle,
+            retry=None if node.effect is Effect.AT_MOST_ONCE else node.retry,
+            failures=self._state.nodes[command.node].failures,
         )
         frame = Frame(
             items=given.items,

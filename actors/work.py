@@ -72,9 +72,22 @@ async def run_work(node_type: NodeType, context: NodeContext, config: Config, it
         failure = NodeError(f"{type(error).__name__}: {error}", "node_crashed")
         failure.__cause__ = error
     else:
-        return with_failed_items(context, items, outputs)
+        again = _worth_another_attempt(context)
+        if again is None:
+            return with_failed_items(context, items, outputs)
+        failure = again
     failure.fields.setdefault("logs", "\n".join(context.logs))
     raise failure
+
+
+def _worth_another_attempt(context: NodeContext) -> NodeError | None:
+    """Return the first failure of an item for which the node's policy allows another attempt; then the attempt has failed."""
+    if context.retry is not None:
+        for _, error in sorted(context.failed.items()):
+            retryable = bool(error.fields.get("retryable", True))
+            if context.retry.allows(context.failures + 1, error.code, retryable=retryable):
+                return error
+    return None
 
 
 def with_failed_items(context: NodeContext, items: Items, outputs: Outputs) -> Outputs:

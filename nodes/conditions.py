@@ -101,7 +101,7 @@ def _searches(group: Any) -> Iterator[JsonObject]:
             continue
         if "conditions" in entry:
             yield from _searches(entry)
-        elif entry.get("operator") in comparisons.SEARCHED:
+        elif isinstance(entry.get("operator"), str) and entry["operator"] in comparisons.SEARCHED:
             yield entry
 
 

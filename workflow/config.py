@@ -81,7 +81,12 @@ class ConfigTemplate:
         for placeholder, check in self._checks:
             problem = check(_at(filled, placeholder))
             if problem is not None:
-                fields = {"item_index": scope.index, "expression": _shown(placeholder), "field": placeholder.field}
+                fields = {
+                    "item_index": scope.index,
+                    "expression": _shown(placeholder),
+                    "field": placeholder.field,
+                    "retryable": False,
+                }
                 return NodeError(f"{placeholder.field}: {problem}", "config_value_invalid", fields)
         return filled
 
@@ -183,7 +188,12 @@ def _shown(placeholder: Placeholder) -> str:
 def _failed(
     placeholder: Placeholder, index: int, message: str, line: int | None = None, column: int | None = None
 ) -> NodeError:
-    fields: JsonObject = {"item_index": index, "expression": _shown(placeholder), "field": placeholder.field}
+    fields: JsonObject = {
+        "item_index": index,
+        "expression": _shown(placeholder),
+        "field": placeholder.field,
+        "retryable": False,
+    }
     if line is not None:
         fields["line"] = line
     if column is not None:

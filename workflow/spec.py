@@ -14,6 +14,7 @@ from uuid import UUID
 
 from workflow.errors import NodeError
 from workflow.http import HttpClient, NoHttp
+from workflow.retry import RetryPolicy
 from workflow.scripts import Scripts
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -270,6 +271,10 @@ class NodeContext:
     """What the node printed, in order; kept beside its result."""
     failed: dict[int, NodeError] = field(default_factory=dict)
     """The items that failed by themselves, by index; the engine makes the error items."""
+    retry: RetryPolicy | None = None
+    """The node's policy, for the engine: an item is given up when no other attempt is allowed."""
+    failures: int = 0
+    """How many attempts of this run have failed before."""
 
     @contextmanager
     def item(self, index: int) -> Iterator[None]:

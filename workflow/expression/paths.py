@@ -30,6 +30,14 @@ Start: TypeAlias = Callable[[Scope], Any]
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _PLAIN_NUMBER_MAX = 1e21
+_ESCAPE = re.compile(
+    r"\\(?:x(?P<x>[0-9a-fA-F]{2})|u(?P<u>[0-9a-fA-F]{4})|u\{(?P<point>[0-9a-fA-F]{1,8})\}|(?P<char>\r\n|[\s\S]))"
+)
+_PAST = re.compile(r"(?<!\\)(?:\\\\)*\\(?:[1-9]|0[0-9]|x(?![0-9a-fA-F]{2})|u(?!\{[0-9a-fA-F]{1,8}\}|[0-9a-fA-F]{4}))")
+_SHORT: Mapping[str, str] = MappingProxyType(
+    {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
+    | dict.fromkeys(("\n", "\r", "\r\n", "\u2028", "\u2029"), "")
+)
 # Names that are inherited; whether data has such a field is looked at first.
 _OBJECT = frozenset(
     """__defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__ __proto__ constructor hasOwnProperty
@@ -116,17 +124,24 @@ def access(tokens: tuple[Token, ...], position: int) -> tuple[Key, bool, int] | 
 
 
 def string_value(token: Token) -> str | None:
-    """Return the value of a string literal, or None where JSON would not read it the same way."""
-    text = token.text
+    """Return the value of a string literal, or None where it is no Unicode text or written in a way of the past (octal)."""
+    text = token.text[1:-1]
     if "\\" not in text:
-        return text[1:-1]
-    if text[0] != '"':
+        return text
+    if _PAST.search(text):
         return None
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        value = _ESCAPE.sub(_escaped, text)
+        return value.encode("utf-16", "surrogatepass").decode("utf-16")
+    except (ValueError, OverflowError):
         return None
-    return value if isinstance(value, str) else None
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = found["x"] or found["u"] or found["point"]
+    if code:
+        return chr(int(code, 16))
+    return _SHORT.get(found["char"], found["char"])
 
 
 def as_text(value: Any) -> str:

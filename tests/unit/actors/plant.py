@@ -60,7 +60,9 @@ class World:
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     failures: dict[str, int] = field(default_factory=dict)
-    """How often a `draw.flaky` node is still to fail."""
+    """How often a `draw.flaky` node is still to fail, or an item of a `draw.by_item` node (`a:0`)."""
+    final: set[str] = field(default_factory=set)
+    """The items (`a:0`) whose failure is known to be final."""
 
     def gate(self, node_id: str) -> asyncio.Event:
         return self.gates.setdefault(node_id, asyncio.Event())
@@ -100,6 +102,18 @@ class World:
                 raise NodeError("it broke", "boom")
             return {"main": items}
 
+        async def by_item(context: NodeContext, _config: Config, items: Items) -> Outputs:
+            done: Items = []
+            for index, item in enumerate(items):
+                place = f"{context.node_id}:{index}"
+                with context.item(index):
+                    self.journal.append(place)
+                    if self.failures.get(place, 0) > 0:
+                        self.failures[place] -= 1
+                        raise NodeError("it broke", "boom", {"retryable": place not in self.final})
+                    done.append({**item, "paired_item": index})
+            return {"main": done}
+
         async def strange(_context: NodeContext, config: Config, _items: Items) -> Outputs:
             return {
                 "main": [
@@ -114,6 +128,7 @@ class World:
             ("draw.once", effect, Effect.AT_MOST_ONCE),
             ("draw.break", breaking, Effect.PURE),
             ("draw.flaky", flaky, Effect.PURE),
+            ("draw.by_item", by_item, Effect.PURE),
             ("draw.strange", strange, Effect.PURE),
         ):
             spec = NodeSpec(

@@ -103,6 +103,40 @@ async def test_a_node_that_succeeds_when_tried_again_is_like_any_other(plant: Pl
     assert (row.status, row.attempt, row.error_code) == (NodeStatus.COMPLETED, 3, "")
 
 
+@pytest.mark.parametrize("on_error", ["continue", "error_output"])
+async def test_items_that_fail_one_by_one_are_tried_again_before_they_are_given_up(plant: Plant, on_error: str):
+    plant.world.failures = {"a:1": 1, "a:2": 2, "a:3": 9, "a:4": 9}
+    plant.world.final = {"a:4"}
+    pinned = {"main": [{"p": number} for number in range(5)]}
+    nodes = {"p": {"pinned": pinned}, "a": {"retry": FAST, "on_error": on_error}}
+
+    finished = await (
+        await plant.push(plant.process(), "start -> p -> a -> b; a:error -> c", nodes=nodes, a="draw.by_item")
+        if on_error == "error_output"
+        else await plant.push(plant.process(), "start -> p -> a -> b", nodes=nodes, a="draw.by_item")
+    )
+
+    error = {"code": "boom", "message": "it broke", "node_id": "a"}
+    good, bad = [{"p": 0}, {"p": 1}, {"p": 2}], [{"p": 3, "error": error}, {"p": 4, "error": error}]
+    wanted = {"b": good, "c": bad} if on_error == "error_output" else {"b": [*good, *bad]}
+    assert output(plant, finished) == wanted
+    assert plant.world.journal == [f"a:{index}" for index in range(5)] * 3
+    events = [orjson.loads(e.body) for e in plant.row(finished.id).events if e.kind == "node.failed"]
+    assert [event["attempt"] for event in events] == [1, 2]
+    (_, row) = plant.row(finished.id).nodes["a", 0]
+    assert (row.status, row.attempt) == (NodeStatus.COMPLETED, 3)
+
+
+async def test_an_item_whose_failure_is_final_takes_no_other_attempt(plant: Plant):
+    plant.world.failures, plant.world.final = {"a:0": 9}, {"a:0"}
+    nodes = {"a": {"retry": FAST, "on_error": "continue"}}
+
+    finished = await (await plant.push(plant.process(), "start -> a -> b", nodes=nodes, a="draw.by_item"))
+
+    assert finished.ending.status is ExecutionStatus.COMPLETED
+    assert plant.world.journal == ["a:0"]
+
+
 async def test_disabled_nodes_pass_on_and_pinned_ones_give_what_is_pinned(plant: Plant):
     nodes = {"fx": {"disabled": True}, "once": {"pinned": {"main": [{"p": 1}, {"p": 2}]}}}
     finished = await (await plant.push(plant.process(), "start -> fx -> a; start -> once -> b", nodes=nodes))

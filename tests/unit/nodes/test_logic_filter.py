@@ -1,5 +1,8 @@
+import pytest
+
 from nodes.lineage import carried
 from nodes.logic_filter import NODE_TYPE
+from workflow.errors import NodeError
 
 
 async def test_keeps_and_discards(run_node):
@@ -14,3 +17,11 @@ async def test_keeps_and_discards(run_node):
 def test_what_goes_on_keeps_its_files():
     file = {"data": "", "mime_type": "text/plain", "size_bytes": 0}
     assert carried({"json": {}, "binary": {"f": file}}, 3)["binary"] == {"f": file}
+
+
+@pytest.mark.parametrize("operator", ["[]", "{a: 1}", "null", "7", "'no such'"])
+async def test_an_operator_that_is_none_is_the_nodes_failure(run_node, operator):
+    config = {"conditions": [{"left": 1, "operator": f"{{{{ {operator} }}}}", "right": 1}]}
+    with pytest.raises(NodeError) as caught:
+        await run_node(NODE_TYPE, config, [{}])
+    assert caught.value.code == "invalid_option"

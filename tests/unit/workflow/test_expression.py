@@ -272,6 +272,29 @@ def test_a_node_is_named_by_a_string(source):
     assert (problem.code, problem.field) == ("dynamic_reference", "v")
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        (r"'a\'b'", "a'b"),
+        (r"'a\\b'", "a\\b"),
+        (r"'\u2603 \x41 \u{1f600} \ud83d\ude00'", "☃ A 😀 😀"),
+        (r'"\"{{x}}\""', '"{{x}}"'),
+        (r"'\q\t'", "q\t"),
+    ],
+)
+def test_a_name_may_be_written_with_escapes(written, name):
+    assert problems({"v": f"{{{{ $({written}).item }}}}"}) == []
+    [placeholder] = compile_value(f"{{{{ $node[{written}].json.x }}}}").placeholders
+    assert placeholder.uses.nodes == frozenset([name])
+    assert evaluate(f"{{{{ {written} }}}}", Scope(view([]), 0, {})) == name
+
+
+@pytest.mark.parametrize("written", [r"'\1'", r"'\08'", r"'\ud83d'", r"'\x4'", r"'\u{110000}'"])
+def test_a_name_that_is_no_text_is_refused(written):
+    [problem] = problems({"v": f"{{{{ $({written}).item }}}}"})
+    assert problem.code == "dynamic_reference"
+
+
 @given(JSON)
 def test_a_single_placeholder_gives_the_very_value(value):
     assert evaluate("{{ $json.v }}", Scope(view([{"json": {"v": value}}]), 0, {})) is value
