@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 from workflow.errors import BadInput, TooLarge, Unprocessable
 from workflow.values import decode, encode
 
+PRIORITY_DEFAULT = 5
 DRAIN_BYTES_MAX = 256 * 1024 * 1024
 """A body over the limit is read and thrown away up to here, so that the client sees the answer and not a broken pipe."""
 
@@ -59,6 +60,14 @@ def input_json(value: Any, bytes_max: int) -> bytes:
     if len(data) > bytes_max:
         raise _too_large(len(data), bytes_max, "input")
     return data
+
+
+def priority_of(asked: dict[str, Any]) -> int:
+    """Return the priority that a body asks for. Raises `Unprocessable` unless it is a whole number from 1 to 10."""
+    priority = asked.get("priority", PRIORITY_DEFAULT)
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 1 <= priority <= 10:
+        raise Unprocessable("`priority` is a whole number from 1 to 10", "priority_invalid")
+    return priority
 
 
 def check_input(value: Any, schema: dict[str, Any]) -> None:

@@ -41,24 +41,25 @@ def connection_findings(
         seen.add(c)
 
 
-def graph_findings(document: Document, catalog: Catalog) -> Iterator[Finding]:
-    """Find what is wrong or odd with the graph as a whole; its nodes and connections have no errors of their own."""
+def plan_or_findings(document: Document, catalog: Catalog) -> Plan | list[Finding]:
+    """Return the plan, or why there can be none; the document's nodes and connections have no errors of their own."""
     ids = [node.id for node in document.nodes]
     try:
-        plan = make_plan(document, catalog)
+        return make_plan(document, catalog)
     except TwoEntries as found:
         names = " -> ".join(ids[index] for index in (*found.cycle, found.cycle[0]))
         message = f"the workflow has a cycle that can be entered in more than one place: {names}"
-        yield error("cycle_with_two_entries", message, ids[found.cycle[0]])
-        return
+        return [error("cycle_with_two_entries", message, ids[found.cycle[0]])]
     except ReturnsFromOutside as found:
         c = document.connections[found.link]
         message = f"{c.source!r} leads back to {c.target!r}, but is not in its body"
-        yield error("return_from_outside_body", message, c.source, f"connections.{found.link}")
-        return
+        return [error("return_from_outside_body", message, c.source, f"connections.{found.link}")]
     except BadInput as refused:  # an expression; each is a finding of its node already
-        yield error(refused.code, refused.message)
-        return
+        return [error(refused.code, refused.message)]
+
+
+def graph_findings(document: Document, plan: Plan) -> Iterator[Finding]:
+    """Find what is wrong or odd with the graph as a whole."""
     yield from _cycles(document, plan)
     yield from _starts(plan)
     yield from _odd_nodes(document, plan)

@@ -6,6 +6,7 @@ undefined as nothing, everything else as JSON. Keys of objects are taken as they
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from workflow.errors import BadInput
@@ -217,19 +218,26 @@ def _compile(value: Any, place: Place, placeholders: list[Placeholder]) -> Any:
 _VARYING = (Placeholder, _Mixed, _Object, _Array)
 
 
+@lru_cache(maxsize=4_096)
+def _read(text: str, start: int) -> tuple[int, Path | None, Uses]:
+    """Read the placeholder that opens at `start`; kept, because a config is checked first and compiled then."""
+    tokens, end = scan(text, start)
+    if not tokens:
+        raise Refused("expression_syntax", f"position {start}: there is nothing between {{{{ and }}}}", start)
+    return end, parse_path(tokens), uses_of(tokens)
+
+
 def _parts(text: str, place: Place, placeholders: list[Placeholder]) -> tuple[str | Placeholder, ...]:
     parts: list[str | Placeholder] = []
     position = 0
     while (start := text.find(OPEN, position)) >= 0:
         if start > position:
             parts.append(text[position:start])
-        tokens, end = scan(text, start)
-        if not tokens:
-            raise Refused("expression_syntax", f"position {start}: there is nothing between {{{{ and }}}}", start)
+        end, path, uses = _read(text, start)
         source = text[start + len(OPEN) : end]
         mixed = start > 0 or end + len(CLOSE) < len(text)
         number = len(placeholders)
-        each = Placeholder(number, source, place, start + len(OPEN), mixed, parse_path(tokens), uses_of(tokens))
+        each = Placeholder(number, source, place, start + len(OPEN), mixed, path, uses)
         placeholders.append(each)
         parts.append(each)
         position = end + len(CLOSE)
