@@ -299,7 +299,9 @@ class Owner:
             raise
         except Exception as error:  # noqa: BLE001 - whatever our own mistake was, the execution must end
             self._log.exception("execution.engine_error", execution_id=str(active.claimed.id))
-            return await self._fail(active, "engine_error", f"{type(error).__name__}: {error}")
+            # What it says may hold what is not the user's business: rows, addresses. The log has it.
+            what = f"an error of our own, {type(error).__name__}; the log says more under this execution's id"
+            return await self._fail(active, "engine_error", what)
 
     async def _fail(self, active: _Active, code: str, message: str) -> Finished:
         history = await self._executions.history(active.claimed.id)

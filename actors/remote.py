@@ -26,6 +26,7 @@ from actors.logging import configure_logging
 from actors.members import Member, Reply
 from actors.packages import require_own_packages
 from actors.process import ExecutionProcess, SupervisorProcess, TaskHost
+from actors.room import check_room, may_lack_room
 from actors.wire import pack, unpack
 from actors.work import Outcome, TaskCall, WorkerLost
 from workflow.errors import NodeError, Unavailable
@@ -359,7 +360,10 @@ class RayTasks:
     """Runs nodes' work as Ray tasks."""
 
     async def run(self, call: TaskCall) -> Outcome:
-        """Run the work; a task that takes longer than its node may is cancelled. Raises `NodeError` or `WorkerLost`."""
+        """Run the work, which ends by itself when it takes longer than its node may. Raises `NodeError` or `WorkerLost`."""
+        if may_lack_room(call):
+            hosts = await asyncio.to_thread(ray.nodes)
+            check_room(call, [host["Resources"] for host in hosts if host["Alive"]])
         options: dict[str, Any] = {"num_cpus": call.cpu, "name": f"node/{call.node_type}:{call.context.node_id}"}
         if call.memory_bytes:
             options["memory"] = call.memory_bytes

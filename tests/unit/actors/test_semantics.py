@@ -182,3 +182,20 @@ async def test_no_more_nodes_are_under_way_than_the_workflow_allows(plant: Plant
         assert len(plant.world.running) <= 2
         plant.world.gate(name).set()
     assert (await running).ending.status is ExecutionStatus.COMPLETED
+
+
+async def test_an_error_of_our_own_ends_the_execution_and_tells_no_rows(plant: Plant, monkeypatch: pytest.MonkeyPatch):
+    process = plant.process()
+    flush = process.executions.flush
+
+    async def broken(parts):
+        monkeypatch.setattr(process.executions, "flush", flush)
+        raise RuntimeError("Failing row contains (a secret)")
+
+    monkeypatch.setattr(process.executions, "flush", broken)
+    finished = await (await plant.push(process, "start -> a"))
+
+    ending = finished.ending
+    assert (ending.status, ending.error_code) == (ExecutionStatus.FAILED, "engine_error")
+    assert "RuntimeError" in ending.error_message
+    assert "secret" not in ending.error_message
