@@ -65,31 +65,27 @@ def pool_arguments(settings: Settings, dsn: str, cluster_id: str) -> dict[str, A
     }
 
 
-def application_arguments(settings: Settings, dsn: str, cluster_id: str, url: str) -> dict[str, Any]:
+def application_arguments(settings: Settings, dsn: str) -> dict[str, Any]:
     """Return the argument of `serve_app.deployment:build`."""
     return {
         "dsn": dsn,
-        "cluster_id": cluster_id,
         "namespace": NAMESPACE,
-        "base_url": url,
         "replicas": settings.serve.replicas,
-        "slots": settings.pool.slots,
         "limits": settings.limits.model_dump(),
     }
 
 
 def driver_plan(settings: Settings, home: Home, ports: Ports, dsn: str, address: str) -> DriverPlan:
     """Return what the driver shall do on the cluster at `address`."""
-    url = base_url(settings, ports)
     return DriverPlan(
         address=address,
         namespace=NAMESPACE,
         pool=pool_arguments(settings, dsn, home.instance),
-        application=application_arguments(settings, dsn, home.instance, url),
+        application=application_arguments(settings, dsn),
         builder=BUILDER,
         host=settings.serve.host,
         port=ports.api,
-        base_url=url,
+        base_url=base_url(settings, ports),
         report_file=str(home.driver_file),
         joined=settings.ray.address is not None,
     )

@@ -107,7 +107,6 @@ class LimitSettings(_Section):
     body_bytes_max: Positive
     input_bytes_max: Positive
     output_bytes_max: Positive
-    json_depth_max: Positive
     nodes_max: Positive
     crashes_max: Positive
     wait_s_max: Positive

@@ -25,6 +25,5 @@ class ApiConfig:
     """All that a replica needs to know."""
 
     dsn: str
-    cluster_id: str
     namespace: str
     limits: ApiLimits

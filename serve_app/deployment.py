@@ -22,10 +22,9 @@ class Api:
 
 
 def build(arguments: dict[str, Any]) -> serve.Application:
-    """Return the Serve application. `arguments`: dsn, cluster_id, namespace, replicas, limits."""
+    """Return the Serve application. `arguments`: dsn, namespace, replicas, limits."""
     config = ApiConfig(
         dsn=arguments["dsn"],
-        cluster_id=arguments["cluster_id"],
         namespace=arguments["namespace"],
         limits=ApiLimits.of(arguments["limits"]),
     )

@@ -126,7 +126,7 @@ class MemoryExecutions:
         """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` when terminal."""
         row = self._row(workspace_id, execution_id)
         if row.status.terminal:
-            raise Conflict(f"the execution is {row.status.value} already", fields={"status": row.status.value})
+            raise Conflict(f"the execution is {row.status.value} already", fields={"state": row.status.value})
         known = signal_id in self._store.unread or signal_id in self._store.heard
         if not known and all(signal.kind is not kind for signal in self._store.signals_of(execution_id)):
             self._store.unread[signal_id] = Signal(id=signal_id, execution_id=execution_id, kind=kind, body=body)

@@ -1,9 +1,15 @@
 """The statements that read executions, their events, results and signals, and the values made of their rows."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from workflow.ports import Claimed, EventRow, ExecutionView, Isolation, NodeRow, Signal, SignalKind
-from workflow.states import ExecutionStatus, NodeStatus
+from workflow.states import TERMINAL, ExecutionStatus, NodeStatus
+
+
+def _quoted(statuses: Iterable[ExecutionStatus]) -> str:
+    return ", ".join(f"'{status.value}'" for status in sorted(statuses))
+
 
 VIEW_COLUMNS = """
 SELECT e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.status, e.trigger_type, e.triggered_by, e.isolation,
@@ -35,13 +41,13 @@ SELECT s.id, s.execution_id, s.kind, s.body::text
 FROM unnest(%(ids)s::uuid[]) AS v (id) JOIN signals s ON s.execution_id = v.id WHERE s.read_at IS NULL ORDER BY s.id
 """
 
-SIGNAL = """
+SIGNAL = f"""
 WITH target AS MATERIALIZED (
     SELECT id, workspace_id, status FROM executions WHERE id = %(id)s AND workspace_id = %(workspace)s FOR SHARE
 ), left_behind AS (
     INSERT INTO signals (id, workspace_id, execution_id, kind, body)
     SELECT %(signal)s, workspace_id, id, %(kind)s, %(body)s::json FROM target
-    WHERE status NOT IN ('completed', 'failed', 'cancelled')
+    WHERE status NOT IN ({_quoted(TERMINAL)})
     ON CONFLICT DO NOTHING
 )
 SELECT status FROM target
