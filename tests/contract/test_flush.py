@@ -4,6 +4,7 @@ import pytest
 
 from tests.contract.conftest import Twin
 from tests.contract.making import an_id, ending, event, flush, new_execution, node
+from workflow.blobs import reference_to
 from workflow.errors import Bug, Conflict, NotFound
 from workflow.ports import LeaseEnd, NewExecution, SignalKind, Verdict
 from workflow.states import TERMINAL, ExecutionStatus, NodeStatus
@@ -41,6 +42,25 @@ async def test_the_output_comes_back_as_it_was(twin: Twin) -> None:
     view = await twin.executions.get(new.workspace_id, new.id)
 
     assert view.output == b'{"z": 1.0, "a": [1e2]}'
+
+
+async def test_references_stand_where_the_data_would(twin: Twin) -> None:
+    lost = twin.owner()
+    given, made, given_back = (reference_to(content, {"main": 2}) for content in (b"input", b"node", b"output"))
+    new = new_execution(an_id(), owner=lost, input=b"null", input_ref=given)
+    await twin.executions.accept([new])
+    rows = [node("a", output=None, output_ref=made), node("b", NodeStatus.FAILED, output=None, output_ref=made)]
+    await twin.executions.flush([flush(new.id, nodes=rows)])
+    twin.leases.end(lost, LeaseEnd.CRASHED)
+    (claimed,) = await twin.executions.claim(twin.owner(), 1, 0)
+    end = ending(output=None, output_ref=given_back)
+    await twin.executions.flush([flush(new.id, epoch=2, last_seq=1, ending=end)])
+    view = await twin.executions.get(new.workspace_id, new.id)
+
+    assert (claimed.input, claimed.input_ref) == (b"null", given)
+    assert await twin.executions.nodes(new.workspace_id, new.id) == rows
+    assert (await twin.executions.history(new.id)).nodes == rows
+    assert (view.input, view.input_ref, view.output, view.output_ref) == (b"null", given, None, given_back)
 
 
 async def test_an_older_epoch_is_refused_as_a_whole(twin: Twin) -> None:

@@ -16,6 +16,7 @@ from actors.lease import LeaseReport
 from actors.owner import Owner, OwnerConfig
 from actors.work import Outcome, TaskCall
 from store.memory import MemoryLeases, MemoryStore
+from store.memory_blobs import MemoryBlobs
 from store.memory_executions import MemoryExecutions
 from store.writer import GroupWriter
 from tests.graphs import document, drawing_catalog
@@ -151,6 +152,7 @@ class Process:
         )
         around = Surroundings(
             flush=self.writer.submit,
+            blobs=MemoryBlobs(plant.store),
             dispatcher=Dispatcher(NoSandbox(), NoTasks(), limits, pid=1, host="here"),
             may_act=self._may_act,
             committed=lambda _: plant.world.changed.set(),
