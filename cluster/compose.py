@@ -48,12 +48,19 @@ def dashboard_url(settings: Settings, ports: Ports) -> str:
     return "" if settings.ray.address else f"http://127.0.0.1:{ports.dashboard}"
 
 
-def pool_arguments(settings: Settings, dsn: str, cluster_id: str) -> dict[str, Any]:
+def blobs_folder(settings: Settings, home: Home) -> str:
+    """Return the folder of blobs that are files; empty where they are in PostgreSQL."""
+    if settings.blobs.store == "postgres":
+        return ""
+    return str((settings.blobs.folder or home.blobs).expanduser().resolve())
+
+
+def pool_arguments(settings: Settings, home: Home, dsn: str) -> dict[str, Any]:
     """Return the fields of `actors.config.PoolConfig`."""
     pool = settings.pool
     return {
         "dsn": dsn,
-        "cluster_id": cluster_id,
+        "cluster_id": home.instance,
         "size": pool.actors,
         "slots": pool.slots,
         "executions_max": pool.executions_max,
@@ -62,15 +69,18 @@ def pool_arguments(settings: Settings, dsn: str, cluster_id: str) -> dict[str, A
         "poll_ms": pool.poll_ms,
         "crashes_max": settings.limits.crashes_max,
         "output_bytes_max": settings.limits.output_bytes_max,
+        "blob_above_bytes": settings.limits.blob_above_bytes,
+        "blobs_folder": blobs_folder(settings, home),
     }
 
 
-def application_arguments(settings: Settings, dsn: str) -> dict[str, Any]:
+def application_arguments(settings: Settings, home: Home, dsn: str) -> dict[str, Any]:
     """Return the argument of `serve_app.deployment:build`."""
     return {
         "dsn": dsn,
         "namespace": NAMESPACE,
         "replicas": settings.serve.replicas,
+        "blobs_folder": blobs_folder(settings, home),
         "limits": settings.limits.model_dump(),
     }
 
@@ -80,8 +90,8 @@ def driver_plan(settings: Settings, home: Home, ports: Ports, dsn: str, address:
     return DriverPlan(
         address=address,
         namespace=NAMESPACE,
-        pool=pool_arguments(settings, dsn, home.instance),
-        application=application_arguments(settings, dsn),
+        pool=pool_arguments(settings, home, dsn),
+        application=application_arguments(settings, home, dsn),
         builder=BUILDER,
         host=settings.serve.host,
         port=ports.api,

@@ -101,12 +101,20 @@ class ServeSettings(_Section):
     proxy: Literal["haproxy", "ray"]
 
 
+class BlobSettings(_Section):
+    """Where large data are kept."""
+
+    store: Literal["postgres", "files"]
+    folder: Path | None
+
+
 class LimitSettings(_Section):
     """The largest of everything that comes in."""
 
     body_bytes_max: Positive
     input_bytes_max: Positive
     output_bytes_max: Positive
+    blob_above_bytes: Positive
     nodes_max: Positive
     crashes_max: Positive
     wait_s_max: Positive
@@ -124,6 +132,7 @@ class Settings(BaseSettings):
     ray: RaySettings
     pool: PoolSettings
     serve: ServeSettings
+    blobs: BlobSettings
     limits: LimitSettings
 
     @field_validator("home")

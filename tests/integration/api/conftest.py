@@ -114,7 +114,7 @@ async def api(dsn: str) -> AsyncIterator[Api]:
     await process.start()
     pool = OneProcessPool(process)
     pool.line = await Line.to(process.member.lease_id)
-    limits = ApiLimits(body_bytes_max=1_000_000, input_bytes_max=100_000)
+    limits = ApiLimits(body_bytes_max=1_000_000, input_bytes_max=200_000)
     api_config = ApiConfig(dsn=dsn, namespace="test", limits=limits)
     app = create_app(lambda: open_services(api_config, pool))
     async with app.router.lifespan_context(app):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from store.memory_blobs import MemoryBlobs
 from store.memory_executions import MemoryExecutions
 from store.writer import GroupWriter
 from tests.graphs import document, drawing_catalog
+from workflow.blobs import reference_to
 from workflow.errors import NodeError
 from workflow.ports import Accepted, Claimed, Flush, Isolation, LeaseEnd, LeaseHolder, NewExecution, SignalKind, Verdict
 from workflow.spec import (
@@ -108,6 +109,9 @@ class World:
                 ]
             }
 
+        async def large(context: NodeContext, config: Config, items: Items) -> Outputs:
+            return {"main": [{"json": {"of": context.node_id, "text": "x" * int(config["what"]), "got": len(items)}}]}
+
         types = {t.spec.type: t for t in drawing_catalog()}
         for name, function, what in (
             ("draw.gate", gated, Effect.PURE),
@@ -116,6 +120,7 @@ class World:
             ("draw.break", breaking, Effect.PURE),
             ("draw.flaky", flaky, Effect.PURE),
             ("draw.strange", strange, Effect.PURE),
+            ("draw.large", large, Effect.PURE),
         ):
             spec = NodeSpec(
                 type=name,
@@ -224,6 +229,8 @@ class Plant:
         owner: UUID | None = None,
         nodes: dict[str, dict[str, Any]] | None = None,
         settings: dict[str, Any] | None = None,
+        *,
+        large_input: bool = False,
         **types: str,
     ) -> tuple[Accepted, bytes]:
         """Accept a drawn graph; `types` replaces the type of a node: `b="draw.gate"`, or `b="draw.strange:nan"`."""
@@ -235,6 +242,11 @@ class Plant:
             node["type"], node["config"] = kind, {"what": what}
         definition = orjson.dumps(drawn)
         new = new_execution(definition, nodes_total=len(drawn["nodes"]), owner=owner)
+        if large_input:
+            content = orjson.dumps({"text": "x" * 100_000})
+            reference = reference_to(content)
+            await MemoryBlobs(self.store).put(WORKSPACE, new.id, {reference.sha256: content})
+            new = replace(new, input=b"null", input_ref=reference)
         (accepted,) = await MemoryExecutions(self.store).accept([new])
         return accepted, definition
 
