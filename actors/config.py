@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass
 
+BLOB_ABOVE_BYTES = 65_536
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLimits:
     """Limits of one execution on its actor."""
 
-    output_bytes_max: int = 4 * 1024 * 1024
+    output_bytes_max: int = 256 * 1024 * 1024
     """The JSON of one node's outputs, and of the execution's output."""
+    blob_above_bytes: int = BLOB_ABOVE_BYTES
+    """JSON larger than this is kept as a blob, and its row names it."""
+    released_above_bytes: int = 1_024
+    """Outputs larger than this leave memory as soon as nothing can need them any more."""
     crashes_max: int = 5
     """Owners that an execution may bring down while it is alone on them."""
     unflushed_events_max: int = 1_000
@@ -37,7 +43,10 @@ class PoolConfig:
     orphan_grace_ms: int = 1_500
     """How long a busy actor leaves orphans to idle ones."""
     crashes_max: int = 5
-    output_bytes_max: int = 4 * 1024 * 1024
+    output_bytes_max: int = 256 * 1024 * 1024
+    blob_above_bytes: int = BLOB_ABOVE_BYTES
+    blobs_folder: str = ""
+    """Where blobs are files, for a single host; empty: they are in PostgreSQL."""
     outbound_allow: tuple[str, ...] = ()
     """Networks and places (`address:port`) that workflows may reach beside the public internet."""
     own_ports: tuple[tuple[int, int], ...] = ()
@@ -46,4 +55,8 @@ class PoolConfig:
     @property
     def limits(self) -> EngineLimits:
         """The limits of each execution."""
-        return EngineLimits(crashes_max=self.crashes_max, output_bytes_max=self.output_bytes_max)
+        return EngineLimits(
+            crashes_max=self.crashes_max,
+            output_bytes_max=self.output_bytes_max,
+            blob_above_bytes=self.blob_above_bytes,
+        )

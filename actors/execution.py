@@ -19,8 +19,9 @@ from actors.dispatch import Dispatcher
 from actors.journal import Journal
 from actors.lineage import Lineage
 from actors.results import Given, Results, error_handle
-from actors.rows import Rows, readable
+from actors.rows import Rows, Stored, readable
 from actors.work import Outcome
+from workflow.blobs import Blobs, read_blob
 from workflow.commands import AbortNode, Command, FailNode, FinishExecution, SkipNode, StartNode
 from workflow.config import Frame, NodeView
 from workflow.errors import BadInput, Bug, Fenced, NodeError
@@ -56,6 +57,7 @@ class Surroundings:
     """What executions share on their actor."""
 
     flush: Callable[[Flush], Awaitable[Verdict]]
+    blobs: Blobs
     dispatcher: Dispatcher
     may_act: Callable[[], Awaitable[None]]
     """Returns when the lease allows something visible to start; raises `Fenced` when the lease is lost."""
@@ -98,7 +100,7 @@ class ExecutionLoop:
         self.plan = plan
         self._around = surroundings
         self._state = initial(plan, claimed.id)
-        self._results = Results(plan, claimed.input)
+        self._results = Results(plan, claimed.input, surroundings.limits.released_above_bytes)
         self._rows = Rows(plan)
         self._lineage = Lineage(plan, self._results)
         self._todo: deque[Command] = deque()
@@ -108,6 +110,7 @@ class ExecutionLoop:
         self._journal = Journal(
             claimed,
             surroundings.flush,
+            surroundings.blobs,
             surroundings.limits,
             committed=lambda: surroundings.committed(claimed.id),
             changed=self._wake.set,
@@ -145,8 +148,13 @@ class ExecutionLoop:
     async def run(self, history: History | None = None, end: FinishExecution | None = None) -> Finished:
         """Drive the execution to its end, or to `end` at once. Raises `Fenced` when another owner has it; then nothing more is written."""
         try:
+            if end is None and self.claimed.input_ref is not None:
+                given = await read_blob(self._around.blobs, self.claimed.workspace_id, self.claimed.input_ref)
+                self._results.take_input(given)
             self._begin(history)
-            if end is not None:
+            if end is None:
+                await self._fetch_results()
+            else:
                 self._todo.clear()
                 self._todo.append(end)
             while True:
@@ -169,7 +177,7 @@ class ExecutionLoop:
             self._state = replay(self.plan, events, self.claimed.id)
             self._started_ms = events[0].at_ms
             self._journal.continue_after(len(events))
-            self._results.restore(history.nodes)
+            self._results.restore(self._state, history.nodes)
             if self._state.epoch == self.claimed.epoch:  # this very owner had begun, and stumbled
                 self._todo.extend(outstanding(self._state))
             else:
@@ -183,6 +191,13 @@ class ExecutionLoop:
         if self.plan.timeout_ms:
             left_ms = max(0, self._started_ms + self.plan.timeout_ms - now_ms)
             self._time_limit = asyncio.get_running_loop().call_later(left_ms / 1000, self._time_over)
+
+    async def _fetch_results(self) -> None:
+        """Fetch the results of former owners that are blobs and that a node may still need."""
+        needed = self._results.absent
+        if needed:
+            names = {reference.sha256 for reference in needed.values()}
+            self._results.fill(await self._around.blobs.get(self.claimed.workspace_id, sorted(names)))
 
     def _time_over(self) -> None:
         self._time_is_over = True
@@ -358,9 +373,9 @@ class ExecutionLoop:
 
     def _completed(self, attempt: _Attempt, outcome: Outcome, counts: dict[str, int], data: bytes) -> None:
         command, now_ms = attempt.command, self._around.now_ms()
-        times_ms = (attempt.started_ms, now_ms)
+        times_ms, stored = (attempt.started_ms, now_ms), self._journal.stored(data, counts)
         row = self._rows.completed(
-            command.node, command.run_index, command.attempt, outcome, data, times_ms, attempt.duration_ms
+            command.node, command.run_index, command.attempt, outcome, stored, times_ms, attempt.duration_ms
         )
         self._journal.node(row, self._results.completed_count)
         self._tell(
@@ -373,6 +388,7 @@ class ExecutionLoop:
                 duration_ms=round(attempt.duration_ms, 3),
             )
         )
+        self._results.settled(self._state, command.node, command.run_index)
 
     def _failed(
         self, command: StartNode | FailNode, error: NodeError, duration_ms: float, started_ms: int | None
@@ -391,16 +407,20 @@ class ExecutionLoop:
             duration_ms=round(duration_ms, 3),
             retryable=bool(error.fields.get("retryable", True)),
             retry_after_ms=_retry_after_ms(error),
-            handles={handle: len(items) for handle, items in outputs.items()},
+            handles=(counts := {handle: len(items) for handle, items in outputs.items()}),
         )
         if may_retry(self._state, event):
             self._journal.node(self._rows.retrying(index, run_index, command.attempt + 1, error, now_ms))
-        else:
-            if data is not None:
-                self._results.keep_failed(index, run_index, outputs, data)
-            times_ms = (started_ms or now_ms, now_ms)
-            self._journal.node(self._rows.failed(index, run_index, command.attempt, error, times_ms, duration_ms, data))
+            self._tell(event)
+            return
+        stored = Stored()
+        if data is not None:
+            self._results.keep_failed(index, run_index, outputs, data)
+            stored = self._journal.stored(data, counts)
+        times_ms = (started_ms or now_ms, now_ms)
+        self._journal.node(self._rows.failed(index, run_index, command.attempt, error, times_ms, duration_ms, stored))
         self._tell(event)
+        self._results.settled(self._state, index, run_index)
 
     def _error_outputs(self, index: int, error: NodeError) -> tuple[Outputs, bytes | None]:
         outputs = self._results.error_outputs(self._state, index, error)
@@ -416,11 +436,11 @@ class ExecutionLoop:
     def _finish(self, command: FinishExecution) -> None:
         now_ms = self._around.now_ms()
         status, code, message = command.status, command.code, readable(command.message)
-        output: bytes | None = None
+        stored = Stored()
         node_id = self.plan.nodes[command.node].id if command.node is not None else ""
         if status is ExecutionStatus.COMPLETED:
             try:
-                output = self._results.output(self._state, self._around.limits.output_bytes_max)
+                stored = self._journal.stored(self._results.output(self._state, self._around.limits.output_bytes_max))
             except NodeError as error:
                 status, code, message = ExecutionStatus.FAILED, error.code, error.message
         for index in sorted(self._state.running):
@@ -429,7 +449,8 @@ class ExecutionLoop:
         ending = Ending(
             status=status,
             at_ms=now_ms,
-            output=output,
+            output=stored.output,
+            output_ref=stored.reference,
             error_code=code,
             error_message=message,
             error_node_id=node_id,

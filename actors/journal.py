@@ -1,16 +1,21 @@
 """What an execution has done but not yet written, and its flushes: one at a time, events and results together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from uuid import UUID
 
 import orjson
 
 from actors.config import EngineLimits
-from workflow.errors import Fenced
+from actors.rows import Stored
+from workflow.blobs import Blobs, reference_to
+from workflow.errors import Fenced, StoreUnavailable
 from workflow.events import Event, to_body
 from workflow.ports import Claimed, Ending, EventRow, Flush, NodeRow, Verdict
+
+PUT_PAUSE_S, PUT_PAUSE_MAX_S = 0.05, 2.0
+"""How long to wait before blobs are put again, at first and at most."""
 
 
 class Journal:
@@ -20,12 +25,14 @@ class Journal:
         self,
         claimed: Claimed,
         flush: Callable[[Flush], Awaitable[Verdict]],
+        blobs: Blobs,
         limits: EngineLimits,
         committed: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
         self._claimed = claimed
         self._flush = flush
+        self._blobs = blobs
         self._limits = limits
         self._committed_hook = committed
         self._changed = changed
@@ -33,6 +40,8 @@ class Journal:
         self._committed = 0
         self._events: list[EventRow] = []
         self._nodes: dict[tuple[str, int], NodeRow] = {}
+        self._contents: dict[bytes, bytes] = {}
+        """Blobs that kept rows name, by sha256."""
         self._signals: list[UUID] = []
         self._ending: Ending | None = None
         self._started_ms: int | None = None
@@ -41,6 +50,7 @@ class Journal:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._fenced = False
+        self._closed = False
         self._accepted = asyncio.Event()
         self._accepted.set()
         self.first_flush = asyncio.Event()
@@ -75,6 +85,16 @@ class Journal:
         self._nodes[row.node_id, row.run_index] = row
         self._bytes += len(row.output or b"")
         self._nodes_completed = max(self._nodes_completed, completed)
+
+    def stored(self, data: bytes, items: Mapping[str, int] | None = None) -> Stored:
+        """Return JSON as a row is to keep it; what is too large for a row becomes a blob before the row's flush."""
+        if len(data) <= self._limits.blob_above_bytes:
+            return Stored(data)
+        reference = reference_to(data, items)
+        if reference.sha256 not in self._contents:
+            self._contents[reference.sha256] = data
+            self._bytes += len(data)
+        return Stored(None, reference)
 
     def read_signal(self, signal_id: UUID) -> None:
         """Mark a signal read with the next flush."""
@@ -116,6 +136,7 @@ class Journal:
 
     def close(self) -> None:
         """Write nothing more."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -148,10 +169,18 @@ class Journal:
             started_ms=self._started_ms,
         )
         seq = self.seq
-        self._events, self._nodes, self._signals, self._bytes = [], {}, [], 0
+        contents = self._contents
+        self._events, self._nodes, self._signals, self._contents, self._bytes = [], {}, [], {}, 0
         self._ending, self._started_ms = None, None
         try:
+            if contents:
+                await self._put(contents)
             verdict = await self._flush(part)
+        except StoreUnavailable:
+            self._fenced = True
+            if not self._closed:
+                raise
+            return
         except BaseException:
             self._fenced = True
             raise
@@ -165,3 +194,17 @@ class Journal:
         self.first_flush.set()
         if not (self._claimed.answered and part.last_seq == 0 and part.ending is not None):
             self._committed_hook()
+
+    async def _put(self, contents: Mapping[bytes, bytes]) -> None:
+        """Make blobs durable, however long the store is away; what was closed meanwhile belongs to another owner."""
+        pause_s = PUT_PAUSE_S
+        while True:
+            try:
+                await self._blobs.put(self._claimed.workspace_id, self._claimed.id, contents)
+            except StoreUnavailable:
+                if self._closed:
+                    raise
+            else:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PUT_PAUSE_MAX_S)

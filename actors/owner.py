@@ -23,7 +23,7 @@ from actors.lease import LeaseKeeper, LeaseReport
 from actors.suspects import SuspectLane
 from workflow.commands import FinishExecution
 from workflow.document import Document, parse_document
-from workflow.errors import Fenced, RayloomError, StoreUnavailable
+from workflow.errors import BlobMissing, Fenced, RayloomError, StoreUnavailable
 from workflow.plan import Plan, make_plan
 from workflow.ports import Claimed, Executions, Isolation, Signal
 from workflow.regions import ReturnsFromOutside, TwoEntries
@@ -297,6 +297,9 @@ class Owner:
             return await work
         except (Fenced, StoreUnavailable, asyncio.CancelledError):
             raise
+        except BlobMissing as error:
+            self._log.error("execution.blob_missing", execution_id=str(active.claimed.id), error=error.message)
+            return await self._fail(active, error.code, error.message)
         except Exception as error:  # noqa: BLE001 - whatever our own mistake was, the execution must end
             self._log.exception("execution.engine_error", execution_id=str(active.claimed.id))
             # What it says may hold what is not the user's business: rows, addresses. The log has it.

@@ -22,18 +22,22 @@ from actors.work import Outcome, TaskCall, run_work
 from nodes.catalog import load_catalog
 from nodes.outbound import GuardedClient, OutboundPolicy, own_addresses
 from nodes.sandbox import LocalSandbox
+from store.blobs import make_blobs
 from store.engine import StoreConfig, make_pool
 from store.executions import PostgresExecutions
 from store.leases import PostgresLeases
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
 from store.partitions import extend_partitions
 from store.writer import GroupWriter
+from workflow.blobs import Blobs
 from workflow.errors import Bug, NodeError
 from workflow.ports import Claimed, Flush, LeaseHolder, Verdict
 from workflow.spec import Placement
 
 FLUSH_BATCH_MAX = 256
 LEASE_LOOK_S = 0.02
+BLOB_GRACE_MS = 3_600_000
+"""Longer than any put and the flush or insert that follows it take."""
 COMPANY_MS = 5
 """How long the answer for an execution that has ended waits for others of the same call, which share its flush."""
 
@@ -84,7 +88,7 @@ class ExecutionProcess:
     async def start(self) -> None:
         """Open what is needed, begin the lease and the work."""
         config = self._config
-        store = StoreConfig(dsn=config.dsn, application_name="rayloom-actor", pool_size_min=2, pool_size_max=3)
+        store = StoreConfig(dsn=config.dsn, application_name="rayloom-actor", pool_size_min=2, pool_size_max=4)
         pool = make_pool(store)
         await pool.open()
         executions = PostgresExecutions(pool)
@@ -108,6 +112,7 @@ class ExecutionProcess:
         )
         around = Surroundings(
             flush=writer.submit,
+            blobs=make_blobs(pool, config.blobs_folder),
             dispatcher=Dispatcher(sandbox, self._tasks, limits, pid=self._holder.pid, host=self._holder.host),
             may_act=self._may_act,
             committed=lambda execution_id: notifier.notify(EVENTS_CHANNEL, execution_id),
@@ -252,6 +257,7 @@ class SupervisorProcess:
         self._factory = factory
         self._supervisor: Supervisor | None = None
         self._ready = asyncio.Event()
+        self._sweeping: asyncio.Task[None] | None = None
 
     @property
     def members(self) -> list[Member]:
@@ -263,6 +269,7 @@ class SupervisorProcess:
         config = self._config
         pool = make_pool(StoreConfig(dsn=config.dsn, application_name="rayloom-supervisor", pool_size_max=2))
         await pool.open()
+        self._sweeping = asyncio.get_running_loop().create_task(_sweep_for_ever(make_blobs(pool, config.blobs_folder)))
         self._supervisor = Supervisor(
             SupervisorConfig(
                 cluster_id=config.cluster_id,
@@ -286,6 +293,8 @@ class SupervisorProcess:
 
     async def close(self) -> None:
         """End every actor."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         if self._supervisor is not None:
             await self._supervisor.close()
 
@@ -296,6 +305,18 @@ class SupervisorProcess:
         """Look for dedicated executions now."""
         if self._supervisor is not None:
             self._supervisor.wake_dedicated()
+
+
+async def _sweep_for_ever(blobs: Blobs) -> None:
+    """Remove blobs that nothing names any more, now and then; apart from all else, for it may take long."""
+    log = structlog.get_logger("rayloom.blobs")
+    while True:
+        try:
+            if removed := await blobs.sweep(BLOB_GRACE_MS):
+                log.info("blobs.swept", removed=removed)
+        except Exception:  # the next sweep does what this one could not
+            log.exception("blobs.sweep_failed")
+        await asyncio.sleep(BLOB_GRACE_MS / 1000)
 
 
 class TaskHost:

@@ -1,5 +1,7 @@
 """The items of one execution: what each run of a node gave, and what the next one gets."""
 
+import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,13 +9,14 @@ from typing import Any
 import orjson
 
 from actors.work import error_item
+from workflow.blobs import BlobRef, missing
 from workflow.document import OnError
 from workflow.errors import NodeError
 from workflow.plan import Plan, PlanNode
 from workflow.ports import NodeRow
 from workflow.spec import ERROR, Branch, Item, Items, Outputs, Round
 from workflow.state import Arrival, Inputs, State
-from workflow.states import NodeStatus
+from workflow.states import SETTLED, NodeStatus
 from workflow.values import encode
 
 
@@ -41,13 +44,22 @@ class _Collected:
 class Results:
     """Items by node and run. Lists are shared between consumers; node types do not change what they are given."""
 
-    def __init__(self, plan: Plan, input_json: bytes) -> None:
+    def __init__(self, plan: Plan, input_json: bytes, released_above_bytes: int = sys.maxsize) -> None:
         self._plan = plan
-        self._input = Given(input_items(orjson.loads(input_json)), len(input_json))
+        self._released_above_bytes = released_above_bytes
+        self.take_input(input_json)
         self._outputs: dict[tuple[int, int], Outputs] = {}
         self._bytes: dict[tuple[int, int], int] = {}
         self._completed: set[int] = set()
         self._collected: dict[int, _Collected] = {}
+        self._awaited: dict[tuple[int, int], int] = {}
+        """Large outputs that are released as soon as so many runs have settled that were given them."""
+        self.absent: dict[tuple[int, int], BlobRef] = {}
+        """Outputs that are still needed and are to be fetched."""
+
+    def take_input(self, input_json: bytes) -> None:
+        """Take the execution's input."""
+        self._input = Given(input_items(orjson.loads(input_json)), len(input_json))
 
     @property
     def completed_count(self) -> int:
@@ -158,18 +170,72 @@ class Results:
         """Take the error items of a run that has failed for good."""
         self._keep(index, run_index, outputs, len(data))
 
-    def _keep(self, index: int, run_index: int, outputs: Outputs, size: int) -> None:
-        self._outputs[index, run_index] = outputs
-        self._bytes[index, run_index] = size
+    def settled(self, state: State, index: int, run_index: int) -> None:
+        """A run has settled for good: release large outputs that nothing can need any more."""
+        if not self._awaited:
+            return
+        for arrival in state.inputs[index, run_index].entered:
+            key = self._plan.edges[arrival.edge].source, arrival.run_index
+            left = self._awaited.get(key)
+            if left == 1:
+                del self._awaited[key], self._outputs[key]
+            elif left is not None:
+                self._awaited[key] = left - 1
 
-    def restore(self, rows: Iterable[NodeRow]) -> None:
-        """Take up what former owners have written."""
+    def _keep(self, index: int, run_index: int, outputs: Outputs, size: int) -> None:
+        self._bytes[index, run_index] = size
+        counts = {handle: len(items) for handle, items in outputs.items()}
+        if self._is_awaited(index, run_index, counts, size, 0):
+            self._outputs[index, run_index] = outputs
+
+    def _is_awaited(self, index: int, run_index: int, counts: Mapping[str, int], size: int, taken: int) -> bool:
+        """Whether an output is still needed, `taken` of the runs that get it having settled; note how many have not."""
+        if size <= self._released_above_bytes or index in self._plan.kept:
+            return True
+        left = sum(counts.get(edge.source_handle, 0) > 0 for edge in self._plan.nodes[index].outputs) - taken
+        if left > 0:
+            self._awaited[index, run_index] = left
+        return left > 0
+
+    def restore(self, state: State, rows: Iterable[NodeRow]) -> None:
+        """Take up what former owners have written, as far as it is still needed; what is `absent` then, is to be filled in."""
+        taken = self._taken(state)
         for row in rows:
-            if row.output is not None and row.status in (NodeStatus.COMPLETED, NodeStatus.FAILED):
-                index = self._plan.by_id[row.node_id]
-                self._keep(index, row.run_index, orjson.loads(row.output), len(row.output))
-                if row.status is NodeStatus.COMPLETED:
-                    self._completed.add(index)
+            if row.status not in (NodeStatus.COMPLETED, NodeStatus.FAILED):
+                continue
+            index = self._plan.by_id[row.node_id]
+            key = index, row.run_index
+            if row.status is NodeStatus.COMPLETED:
+                self._completed.add(index)
+            if row.output is not None:
+                outputs, size = orjson.loads(row.output), len(row.output)
+                counts = {handle: len(items) for handle, items in outputs.items()}
+                if self._is_awaited(*key, counts, size, taken[key]):
+                    self._outputs[key] = outputs
+            elif row.output_ref is not None:
+                size = row.output_ref.size
+                if self._is_awaited(*key, row.output_ref.items, size, taken[key]):
+                    self.absent[key] = row.output_ref
+            else:
+                continue
+            self._bytes[key] = size
+
+    def fill(self, contents: Mapping[bytes, bytes]) -> None:
+        """Take what was absent, by sha256. Raises `BlobMissing`."""
+        for key, reference in self.absent.items():
+            if reference.sha256 not in contents:
+                raise missing(reference)
+            self._outputs[key] = orjson.loads(contents[reference.sha256])
+        self.absent = {}
+
+    def _taken(self, state: State) -> Counter[tuple[int, int]]:
+        """Return how many runs that were given each output have settled."""
+        taken: Counter[tuple[int, int]] = Counter()
+        for (index, run_index), inputs in state.inputs.items():
+            node = state.nodes[index]
+            if run_index < node.run_index or node.status in SETTLED:
+                taken.update((self._plan.edges[a.edge].source, a.run_index) for a in inputs.entered)
+        return taken
 
     def output(self, state: State, bytes_max: int) -> bytes:
         """Return the execution's output: what the first node that responds gave, else the items of each end by node id.
@@ -181,7 +247,7 @@ class Results:
             found = self._outputs.get((node.index, last[node.index]))
             if found is not None and node.type.spec.responds and not node.idle:
                 return orjson.dumps(found["main"][0]["json"]["body"])
-        ends = [key for key in last.items() if key in self._outputs and self._is_end(self._plan.nodes[key[0]])]
+        ends = [key for key in last.items() if key in self._outputs and key[0] in self._plan.ends]
         size = sum(self._bytes[key] for key in ends)
         if size > bytes_max:
             message = f"the output of the execution is {size} bytes of JSON, more than the {bytes_max} that are allowed"
@@ -192,11 +258,6 @@ class Results:
                 for key in ends
             }
         )
-
-    def _is_end(self, node: PlanNode) -> bool:
-        number = self._plan.regions.headed_by.get(node.index)
-        enters = () if number is None else self._plan.regions.regions[number].enters
-        return all(edge.position in enters for edge in node.outputs)
 
 
 def error_handle(node: PlanNode) -> str:

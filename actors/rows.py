@@ -1,14 +1,22 @@
 """The rows that keep what became of a node's run."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from actors.work import Outcome
+from workflow.blobs import BlobRef
 from workflow.errors import NodeError
 from workflow.plan import Plan
 from workflow.ports import NodeRow
 from workflow.states import NodeStatus
 
 TEXT_CHARS_MAX = 65_536
+
+
+class Stored(NamedTuple):
+    """JSON as a row keeps it: itself, or where it is too large the reference to it."""
+
+    output: bytes | None = None
+    reference: BlobRef | None = None
 
 
 class Rows:
@@ -27,7 +35,7 @@ class Rows:
         run_index: int,
         attempt: int,
         outcome: Outcome,
-        data: bytes,
+        stored: Stored,
         times_ms: tuple[int, int],
         duration_ms: float,
     ) -> NodeRow:
@@ -39,7 +47,8 @@ class Rows:
             attempt,
             *times_ms,
             duration_ms=duration_ms,
-            output=data,
+            output=stored.output,
+            output_ref=stored.reference,
             logs=readable(outcome.logs),
             placement=outcome.placement.value,
             pid=outcome.pid,
@@ -54,9 +63,9 @@ class Rows:
         error: NodeError,
         times_ms: tuple[int, int],
         duration_ms: float,
-        output: bytes | None,
+        stored: Stored,
     ) -> NodeRow:
-        """Return the row of a failure; `times_ms` are start and end; `output` are the error items that it gives, if any."""
+        """Return the row of a failure; `times_ms` are start and end; `stored` are the error items that it gives, if any."""
         return self._row(
             index,
             run_index,
@@ -64,7 +73,8 @@ class Rows:
             attempt,
             *times_ms,
             duration_ms=duration_ms,
-            output=output,
+            output=stored.output,
+            output_ref=stored.reference,
             error_code=error.code,
             error_message=readable(error.message),
             logs=readable(str(error.fields.get("logs", ""))),

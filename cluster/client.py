@@ -12,6 +12,8 @@ from typing import Any, Self
 import httpx2
 
 from workflow.errors import BadInput, Conflict, InvalidDefinition, InvalidRequest, NotFound, RayloomError, Unavailable
+from workflow.events import TERMINAL_KINDS
+from workflow.states import TERMINAL
 
 REQUEST_LIMIT_S = 30.0
 READ_LIMIT_S = 60.0
@@ -21,8 +23,7 @@ RECONNECT_PAUSE_MAX_S = 2.0
 STREAM_STATUS_OVER = 204
 PAGE_MAX = 200
 
-TERMINAL_KINDS = frozenset({"execution.completed", "execution.failed", "execution.cancelled"})
-TERMINAL_STATUSES = frozenset({"completed", "failed", "cancelled", "timeout"})
+TERMINAL_STATUSES = frozenset(status.value for status in TERMINAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

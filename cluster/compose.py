@@ -48,12 +48,19 @@ def dashboard_url(settings: Settings, ports: Ports) -> str:
     return "" if settings.ray.address else f"http://127.0.0.1:{ports.dashboard}"
 
 
-def pool_arguments(settings: Settings, ports: Ports, dsn: str, cluster_id: str) -> dict[str, Any]:
+def blobs_folder(settings: Settings, home: Home) -> str:
+    """Return the folder of blobs that are files; empty where they are in PostgreSQL."""
+    if settings.blobs.store == "postgres":
+        return ""
+    return str((settings.blobs.folder or home.blobs).expanduser().resolve())
+
+
+def pool_arguments(settings: Settings, home: Home, ports: Ports, dsn: str) -> dict[str, Any]:
     """Return the fields of `actors.config.PoolConfig`."""
     pool = settings.pool
     return {
         "dsn": dsn,
-        "cluster_id": cluster_id,
+        "cluster_id": home.instance,
         "size": pool.actors,
         "slots": pool.slots,
         "executions_max": pool.executions_max,
@@ -64,34 +71,33 @@ def pool_arguments(settings: Settings, ports: Ports, dsn: str, cluster_id: str) 
         "output_bytes_max": settings.limits.output_bytes_max,
         "outbound_allow": settings.outbound.allow,
         "own_ports": [*ports.ranges(), (RAY_WORKER_PORTS[0], RAY_WORKER_PORTS[-1])],
+        "blob_above_bytes": settings.limits.blob_above_bytes,
+        "blobs_folder": blobs_folder(settings, home),
     }
 
 
-def application_arguments(settings: Settings, dsn: str, cluster_id: str, url: str) -> dict[str, Any]:
+def application_arguments(settings: Settings, home: Home, dsn: str) -> dict[str, Any]:
     """Return the argument of `serve_app.deployment:build`."""
     return {
         "dsn": dsn,
-        "cluster_id": cluster_id,
         "namespace": NAMESPACE,
-        "base_url": url,
         "replicas": settings.serve.replicas,
-        "slots": settings.pool.slots,
+        "blobs_folder": blobs_folder(settings, home),
         "limits": settings.limits.model_dump(),
     }
 
 
 def driver_plan(settings: Settings, home: Home, ports: Ports, dsn: str, address: str) -> DriverPlan:
     """Return what the driver shall do on the cluster at `address`."""
-    url = base_url(settings, ports)
     return DriverPlan(
         address=address,
         namespace=NAMESPACE,
-        pool=pool_arguments(settings, ports, dsn, home.instance),
-        application=application_arguments(settings, dsn, home.instance, url),
+        pool=pool_arguments(settings, home, ports, dsn),
+        application=application_arguments(settings, home, dsn),
         builder=BUILDER,
         host=settings.serve.host,
         port=ports.api,
-        base_url=url,
+        base_url=base_url(settings, ports),
         report_file=str(home.driver_file),
         joined=settings.ray.address is not None,
     )

@@ -9,6 +9,7 @@
                             driver.json     what the driver reports
                             logs/           keeper.log, ray.log, driver.log, each with one predecessor
                             postgres/       the embedded server's data
+                            blobs/          large data, where they are kept as files
                             ray/            Ray's session files and sockets, unless the path would be too long
                             work/           the empty folder in which Ray's processes start
 
@@ -71,6 +72,11 @@ class Home:
     def postgres(self) -> Path:
         """The folder of the embedded database."""
         return self.root / "postgres"
+
+    @property
+    def blobs(self) -> Path:
+        """The folder of large data, where they are kept as files."""
+        return self.root / "blobs"
 
     @property
     def work(self) -> Path:

@@ -135,13 +135,20 @@ class OutboundSettings(_Section):
         return allow
 
 
+class BlobSettings(_Section):
+    """Where large data are kept."""
+
+    store: Literal["postgres", "files"]
+    folder: Path | None
+
+
 class LimitSettings(_Section):
     """The largest of everything that comes in."""
 
     body_bytes_max: Positive
     input_bytes_max: Positive
     output_bytes_max: Positive
-    json_depth_max: Positive
+    blob_above_bytes: Positive
     nodes_max: Positive
     crashes_max: Positive
     wait_s_max: Positive
@@ -160,6 +167,7 @@ class Settings(BaseSettings):
     pool: PoolSettings
     serve: ServeSettings
     outbound: OutboundSettings
+    blobs: BlobSettings
     limits: LimitSettings
 
     @field_validator("home")

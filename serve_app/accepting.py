@@ -15,6 +15,7 @@ from uuid import UUID
 
 from actors.members import Member, Reply
 from actors.pool import ActorPool
+from workflow.blobs import Blobs, reference_to
 from workflow.errors import StoreUnavailable, Unavailable, Unprocessable
 from workflow.lifecycle import EXECUTABLE, WorkflowStatus, state_conflict
 from workflow.ports import Accepted, Claimed, Isolation, NewExecution, Outcome
@@ -54,10 +55,14 @@ class Acceptor:
         pool: ActorPool,
         queue_changed: Callable[[], None],
         status_of: Callable[[UUID, UUID], Awaitable[WorkflowStatus]],
+        blobs: Blobs,
+        blob_above_bytes: int,
     ) -> None:
         self._submit = submit
         self._pool = pool
         self._status_of = status_of
+        self._blobs = blobs
+        self._blob_above_bytes = blob_above_bytes
         self.queue_changed = queue_changed
 
     async def accept(self, request: Request) -> Submitted:
@@ -67,6 +72,8 @@ class Acceptor:
 
     async def _accept(self, request: Request) -> Submitted:
         new = request.new
+        if len(new.input) > self._blob_above_bytes:
+            new = await self._without_input(new)
         member = self._pool.reserve() if new.isolation is Isolation.POOLED else None
         if member is None:
             accepted = await self._submit(new)
@@ -99,6 +106,12 @@ class Acceptor:
         if begun is not None:  # another version had become current: what was begun is dropped, and gives its place back
             self._pool.count_again(member)
         return await self._push(request, accepted, member)
+
+    async def _without_input(self, new: NewExecution) -> NewExecution:
+        """Return the execution as its row is to be, its input having been made durable as a blob."""
+        reference = reference_to(new.input)
+        await self._blobs.put(new.workspace_id, new.id, {reference.sha256: new.input})
+        return replace(new, input=b"null", input_ref=reference)
 
     async def _push(self, request: Request, accepted: Accepted, member: Member) -> Submitted:
         try:

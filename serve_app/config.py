@@ -10,6 +10,8 @@ class ApiLimits:
 
     body_bytes_max: int = 16 * 1024 * 1024
     input_bytes_max: int = 4 * 1024 * 1024
+    blob_above_bytes: int = 65_536
+    """An input larger than this is kept as a blob."""
     nodes_max: int = 5_000
     wait_s_max: int = 300
 
@@ -25,6 +27,7 @@ class ApiConfig:
     """All that a replica needs to know."""
 
     dsn: str
-    cluster_id: str
     namespace: str
     limits: ApiLimits
+    blobs_folder: str = ""
+    """Where blobs are files; empty: they are in PostgreSQL."""

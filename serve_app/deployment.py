@@ -22,12 +22,12 @@ class Api:
 
 
 def build(arguments: dict[str, Any]) -> serve.Application:
-    """Return the Serve application. `arguments`: dsn, cluster_id, namespace, replicas, limits."""
+    """Return the Serve application. `arguments`: dsn, namespace, replicas, blobs_folder, limits."""
     config = ApiConfig(
         dsn=arguments["dsn"],
-        cluster_id=arguments["cluster_id"],
         namespace=arguments["namespace"],
         limits=ApiLimits.of(arguments["limits"]),
+        blobs_folder=arguments["blobs_folder"],
     )
 
     def make_app() -> FastAPI:

@@ -91,6 +91,17 @@ class ExecutionOut(Described):
     """when it began and ended"""
 
 
+class BlobOut(Described):
+    """Data that are kept apart because they are large."""
+
+    sha256: str
+    """the hash of the JSON"""
+    bytes: int
+    """its length"""
+    items: dict[str, int]
+    """how many items there are on each handle"""
+
+
 class NodeOut(Described):
     """One run of one node of an execution."""
 
@@ -113,7 +124,9 @@ class NodeOut(Described):
     duration_ms: float | None
     """milliseconds that the last attempt took"""
     output: Any
-    """its items by handle"""
+    """its items by handle; null where there are none, or where they are in `output_blob`"""
+    output_blob: BlobOut | None
+    """names the items where they are too large for this list: the page of the node's items shows them"""
     error: ErrorOut | None
     """why it failed"""
     logs: str

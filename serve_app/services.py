@@ -21,6 +21,7 @@ from serve_app.config import ApiConfig
 from serve_app.following import Follower
 from serve_app.metrics import Metrics
 from store.api_keys import ApiKeys
+from store.blobs import make_blobs
 from store.deleting import Deleting
 from store.engine import StoreConfig, make_engine, make_pool
 from store.executions import PostgresExecutions
@@ -31,6 +32,7 @@ from store.statistics import Statistician
 from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
 from store.writer import GroupWriter
+from workflow.blobs import Blobs
 from workflow.compile import Compiler
 from workflow.document import Document
 from workflow.ports import Accepted, Isolation, NewExecution
@@ -139,6 +141,7 @@ class Services:
     statistician: Statistician
     deleting: Deleting
     node_items: NodeItems
+    blobs: Blobs
     workflows: Workflows
     workflow_lists: WorkflowLists
     versions: Versions
@@ -156,6 +159,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     await connections.open()
     engine = make_engine(store)
     executions = PostgresExecutions(connections)
+    blobs = make_blobs(connections, config.blobs_folder)
     follower = Follower(executions)
     listener = Listener(config.dsn, {EVENTS_CHANNEL: follower.on_notification})
     listener.start()
@@ -182,11 +186,19 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             listing=Listing(engine),
             statistician=Statistician(engine),
             deleting=Deleting(engine),
-            node_items=NodeItems(engine),
+            node_items=NodeItems(engine, blobs),
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows, documents),
-            acceptor=Acceptor(writer.submit, pool, lambda: notifier.notify(QUEUE_CHANNEL), workflows.status),
+            acceptor=Acceptor(
+                writer.submit,
+                pool,
+                lambda: notifier.notify(QUEUE_CHANNEL),
+                workflows.status,
+                blobs,
+                config.limits.blob_above_bytes,
+            ),
+            blobs=blobs,
             follower=follower,
             pool=pool,
             metrics=Metrics(),

@@ -15,6 +15,7 @@ from actors.members import Member
 from store.deleting import Deleted
 from store.listing import ExecutionSummary
 from store.statistics import Statistics
+from workflow.blobs import BlobRef
 from workflow.ports import Accepted, EventRow, ExecutionView, NewExecution, NodeRow
 from workflow.spec import NodeType
 from workflow.states import ExecutionStatus
@@ -43,8 +44,8 @@ def summary(found: ExecutionSummary) -> dict[str, Any]:
     }
 
 
-def execution(view: ExecutionView) -> dict[str, Any]:
-    """Return an execution as it is stored."""
+def execution(view: ExecutionView, output: bytes | None) -> dict[str, Any]:
+    """Return an execution as it is stored, with its output."""
     actor = None
     if view.actor_id:
         actor = {
@@ -67,14 +68,16 @@ def execution(view: ExecutionView) -> dict[str, Any]:
         "last_seq": view.last_seq,
         "nodes_total": view.nodes_total,
         "nodes_completed": view.nodes_completed,
-        "output": raw(view.output),
+        "output": raw(output),
         "error": _error(view.error_code, view.error_message, view.error_node_id),
         "actor": actor,
         "timings": _timings(view.queued_ms, view.started_ms, view.completed_ms),
     }
 
 
-def finished(new: NewExecution, version: int | None, member: Member, end: Finished, queued_ms: int) -> dict[str, Any]:
+def finished(
+    new: NewExecution, version: int | None, member: Member, end: Finished, output: bytes | None, queued_ms: int
+) -> dict[str, Any]:
     """Return an execution that this replica pushed, from the actor's answer: the same as `execution` of the stored row."""
     ending = end.ending
     return {
@@ -90,7 +93,7 @@ def finished(new: NewExecution, version: int | None, member: Member, end: Finish
         "last_seq": end.last_seq,
         "nodes_total": end.nodes_total,
         "nodes_completed": end.nodes_completed,
-        "output": raw(ending.output),
+        "output": raw(output),
         "error": _error(ending.error_code, ending.error_message, ending.error_node_id),
         "actor": {
             "id": member.actor_id,
@@ -175,6 +178,7 @@ def node(row: NodeRow) -> dict[str, Any]:
         "completed_at": iso(row.completed_ms),
         "duration_ms": row.duration_ms,
         "output": raw(row.output),
+        "output_blob": _blob(row.output_ref),
         "error": _error(row.error_code, row.error_message, ""),
         "logs": row.logs,
         "placement": row.placement,
@@ -221,6 +225,10 @@ def node_type(found: NodeType) -> dict[str, Any]:
 def raw(data: bytes | None) -> orjson.Fragment | None:
     """Return stored JSON to be passed through without parsing."""
     return None if data is None else orjson.Fragment(data)
+
+
+def _blob(reference: BlobRef | None) -> orjson.Fragment | None:
+    return None if reference is None else orjson.Fragment(reference.as_json())
 
 
 def _counts(counts: Mapping[ExecutionStatus, int]) -> dict[str, int]:

@@ -1,9 +1,10 @@
 """Batches turned into columns: what the hot statements take, one array for each of their parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from store.arrays import Array, bigints, blobs, doubles, ints, jsons, smallints, texts, uuids
+from store.arrays import Array, JsonArray, bigints, blobs, doubles, ints, jsons, smallints, texts, uuids
+from workflow.blobs import BlobRef
 from workflow.errors import Bug
 from workflow.ports import Flush, NewExecution, NodeRow
 from workflow.states import NodeStatus
@@ -29,6 +30,7 @@ def accept_columns(batch: Sequence[NewExecution]) -> dict[str, Array]:
         "owners": uuids(new.owner for new in batch),
         "keys": texts(key.key if key else None for key in keys),
         "fingerprints": blobs(key.fingerprint if key else None for key in keys),
+        "input_refs": _references(new.input_ref for new in batch),
     }
 
 
@@ -55,6 +57,10 @@ def last_rows(nodes: Sequence[NodeRow]) -> list[tuple[int, NodeRow]]:
     return list(kept.values())
 
 
+def _references(values: Iterable[BlobRef | None]) -> JsonArray:
+    return jsons(None if value is None else value.as_json() for value in values)
+
+
 def _part_columns(parts: Sequence[Flush]) -> dict[str, Array]:
     endings = [part.ending for part in parts]
     return {
@@ -64,6 +70,7 @@ def _part_columns(parts: Sequence[Flush]) -> dict[str, Array]:
         "new_seqs": bigints(last_seq_after(part) for part in parts),
         "statuses": texts(ending.status.value if ending else None for ending in endings),
         "outputs": jsons(ending.output if ending else None for ending in endings),
+        "output_refs": _references(ending.output_ref if ending else None for ending in endings),
         "error_codes": texts(ending.error_code if ending else None for ending in endings),
         "error_messages": texts(ending.error_message if ending else None for ending in endings),
         "error_nodes": texts(ending.error_node_id if ending else None for ending in endings),
@@ -102,6 +109,7 @@ def _node_columns(parts: Sequence[Flush]) -> dict[str, Array]:
         "node_statuses": texts(row.status.value for _, _, row in rows),
         "node_attempts": ints(row.attempt for _, _, row in rows),
         "node_outputs": jsons(row.output for _, _, row in rows),
+        "node_refs": _references(row.output_ref for _, _, row in rows),
         "node_error_codes": texts(row.error_code for _, _, row in rows),
         "node_error_messages": texts(row.error_message for _, _, row in rows),
         "node_started_ms": bigints(row.started_ms for _, _, row in rows),

@@ -1,5 +1,7 @@
 """Deleting executions with all that belongs to them: results, events, signals, idempotency keys.
 
+Their blobs are no longer named by them; `Blobs.sweep` removes those that nothing else names.
+
 Only terminal ones are deleted: of the others an owner may be writing. What is deleted is still counted in its workflow.
 """
 
@@ -14,7 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from store.listing import ExecutionFilter, conditions
 from store.outages import transaction
-from store.tables import executions, idempotency_keys, node_executions, signals, stream_events, workflows
+from store.tables import (
+    blob_references,
+    executions,
+    idempotency_keys,
+    node_executions,
+    signals,
+    stream_events,
+    workflows,
+)
 from workflow.states import TERMINAL, ExecutionStatus
 
 BATCH = 250
@@ -26,6 +36,7 @@ OWNED = (
     (stream_events, stream_events.c.execution_id),
     (signals, signals.c.execution_id),
     (idempotency_keys, idempotency_keys.c.execution_id),
+    (blob_references, blob_references.c.execution_id),
 )
 
 

@@ -175,7 +175,7 @@ class PostgresExecutions:
             },
         )
         if rows and (status := ExecutionStatus(rows[0][0])).terminal:
-            raise Conflict(f"the execution is {status.value} already", fields={"status": status.value})
+            raise Conflict(f"the execution is {status.value} already", fields={"state": status.value})
         return await self.get(workspace_id, execution_id)
 
     async def unread_signals(self, execution_ids: Sequence[UUID]) -> list[Signal]:

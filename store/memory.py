@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from workflow.blobs import BlobRef
 from workflow.errors import StoreUnavailable
 from workflow.ports import EventRow, LeaseEnd, LeaseHolder, NewExecution, NodeRow, Renewal, Signal
 from workflow.states import ExecutionStatus
@@ -34,6 +35,7 @@ class StoredExecution:
     completed_ms: int | None = None
     nodes_completed: int = 0
     output: bytes | None = None
+    output_ref: BlobRef | None = None
     error_code: str = ""
     error_message: str = ""
     error_node_id: str = ""
@@ -67,7 +69,7 @@ class MemoryStore:
     """The facts. `now_ms` is the database's clock.
 
     Faults on demand: `available` false makes everything raise `StoreUnavailable`; `fail_next_flush` breaks one flush
-    before or after it was committed; `restart` is a restart of the database, which the reaper respects.
+    before or after it was committed, `fail_next_put` one put of blobs; `restart` is a restart of the database, which the reaper respects.
     """
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
@@ -79,7 +81,12 @@ class MemoryStore:
         self.keys: dict[tuple[UUID, str], tuple[bytes, UUID]] = {}
         self.unread: dict[UUID, Signal] = {}
         self.heard: set[UUID] = set()
+        self.blobs: dict[tuple[UUID, bytes], tuple[bytes, int]] = {}
+        """By workspace and sha256: content, and when it was put last."""
+        self.references: dict[tuple[UUID, bytes], tuple[UUID, int]] = {}
+        """By execution and sha256: the workspace, and since when."""
         self.started_ms: int | None = None
+        self._put_faults = 0
         self._flush_faults: list[bool] = []
 
     def put_workflow(self, workflow_id: UUID, workflow: StoredWorkflow) -> None:
@@ -90,6 +97,10 @@ class MemoryStore:
         """Let the next flush (or the one after those that are to fail already) raise `StoreUnavailable`."""
         self._flush_faults.append(after_commit)
 
+    def fail_next_put(self) -> None:
+        """Let the next put of blobs (or the one after those that are to fail already) raise `StoreUnavailable`."""
+        self._put_faults += 1
+
     def restart(self) -> None:
         """Let the database have started just now."""
         self.started_ms = self.now_ms()
@@ -98,6 +109,13 @@ class MemoryStore:
         """Raise `StoreUnavailable` while the database is away."""
         if not self.available:
             raise StoreUnavailable("the database does not answer")
+
+    def check_put(self) -> None:
+        """Raise `StoreUnavailable` while the database is away, or where a put of blobs is to fail."""
+        self.check()
+        if self._put_faults:
+            self._put_faults -= 1
+            raise StoreUnavailable("the connection broke during the put")
 
     def check_flush(self, *, committed: bool) -> None:
         """Raise `StoreUnavailable` where a flush is to fail at this side of its commit."""

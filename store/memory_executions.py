@@ -126,7 +126,7 @@ class MemoryExecutions:
         """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` when terminal."""
         row = self._row(workspace_id, execution_id)
         if row.status.terminal:
-            raise Conflict(f"the execution is {row.status.value} already", fields={"status": row.status.value})
+            raise Conflict(f"the execution is {row.status.value} already", fields={"state": row.status.value})
         known = signal_id in self._store.unread or signal_id in self._store.heard
         if not known and all(signal.kind is not kind for signal in self._store.signals_of(execution_id)):
             self._store.unread[signal_id] = Signal(id=signal_id, execution_id=execution_id, kind=kind, body=body)
@@ -247,6 +247,7 @@ class MemoryExecutions:
             workflow_name=name,
             definition=definition,
             input=row.new.input,
+            input_ref=row.new.input_ref,
             epoch=row.epoch,
             last_seq=row.last_seq,
             recovered=row.losses > 0,
@@ -279,7 +280,8 @@ class MemoryExecutions:
                 row.nodes[key] = ((row.last_seq << 20) + place, node)
         heard = set(part.signals_read)
         if part.ending is not None:
-            row.status, row.completed_ms, row.output = part.ending.status, part.ending.at_ms, part.ending.output
+            row.status, row.completed_ms = part.ending.status, part.ending.at_ms
+            row.output, row.output_ref = part.ending.output, part.ending.output_ref
             row.error_code, row.error_message = part.ending.error_code, part.ending.error_message
             row.error_node_id = part.ending.error_node_id
             row.shared = part.ending.shared
@@ -328,6 +330,8 @@ class MemoryExecutions:
             pid=holder.pid if holder else None,
             host=holder.host if holder else "",
             shared=row.shared,
+            input_ref=row.new.input_ref,
+            output_ref=row.output_ref,
         )
 
 

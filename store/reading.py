@@ -1,16 +1,24 @@
 """The statements that read executions, their events, results and signals, and the values made of their rows."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from workflow.blobs import BlobRef
 from workflow.ports import Claimed, EventRow, ExecutionView, Isolation, NodeRow, Signal, SignalKind
-from workflow.states import ExecutionStatus, NodeStatus
+from workflow.states import TERMINAL, ExecutionStatus, NodeStatus
+
+
+def _quoted(statuses: Iterable[ExecutionStatus]) -> str:
+    return ", ".join(f"'{status.value}'" for status in sorted(statuses))
+
 
 VIEW_COLUMNS = """
 SELECT e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.status, e.trigger_type, e.triggered_by, e.isolation,
     e.priority, e.epoch, e.last_seq, e.crashes, e.nodes_total, e.nodes_completed,
     (extract(epoch FROM e.queued_at) * 1000)::bigint, (extract(epoch FROM e.started_at) * 1000)::bigint,
     (extract(epoch FROM e.completed_at) * 1000)::bigint, e.input_data::text, e.output_data::text, e.error_code,
-    e.error_message, e.error_node_id, e.owner, l.actor_id, l.actor_name, l.pid, l.host, e.shared
+    e.error_message, e.error_node_id, e.owner, l.actor_id, l.actor_name, l.pid, l.host, e.shared,
+    e.input_ref::text, e.output_ref::text
 FROM executions e LEFT JOIN leases l ON l.id = e.owner
 """
 
@@ -26,7 +34,7 @@ WHERE execution_id = %(id)s AND seq > %(after)s ORDER BY seq LIMIT %(limit)s
 NODES = """
 SELECT node_id, run_index, node_type, node_name, status, attempt, (extract(epoch FROM started_at) * 1000)::bigint,
     (extract(epoch FROM completed_at) * 1000)::bigint, duration_ms, output_data::text, error_code, error_message, logs,
-    placement, pid, host
+    placement, pid, host, output_ref::text
 FROM node_executions WHERE execution_id = %(id)s ORDER BY completed_at NULLS LAST, written
 """
 
@@ -35,13 +43,13 @@ SELECT s.id, s.execution_id, s.kind, s.body::text
 FROM unnest(%(ids)s::uuid[]) AS v (id) JOIN signals s ON s.execution_id = v.id WHERE s.read_at IS NULL ORDER BY s.id
 """
 
-SIGNAL = """
+SIGNAL = f"""
 WITH target AS MATERIALIZED (
     SELECT id, workspace_id, status FROM executions WHERE id = %(id)s AND workspace_id = %(workspace)s FOR SHARE
 ), left_behind AS (
     INSERT INTO signals (id, workspace_id, execution_id, kind, body)
     SELECT %(signal)s, workspace_id, id, %(kind)s, %(body)s::json FROM target
-    WHERE status NOT IN ('completed', 'failed', 'cancelled')
+    WHERE status NOT IN ({_quoted(TERMINAL)})
     ON CONFLICT DO NOTHING
 )
 SELECT status FROM target
@@ -56,7 +64,9 @@ def encoded(text: str | None) -> bytes | None:
 
 def claimed_from(row: tuple[Any, ...]) -> Claimed:
     """Return the claim that a row of `CLAIMED_COLUMNS` describes."""
-    identity, workspace, workflow, version, name, definition, data, epoch, last_seq, losses, crashes, isolation = row
+    identity, workspace, workflow, version, name, definition, data, epoch, last_seq, losses, crashes, isolation, ref = (
+        row
+    )
     return Claimed(
         id=identity,
         workspace_id=workspace,
@@ -71,6 +81,7 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
         losses=losses,
         crashes=crashes,
         isolation=Isolation(isolation),
+        input_ref=BlobRef.from_json(ref),
     )
 
 
@@ -106,6 +117,8 @@ def view_from(row: tuple[Any, ...]) -> ExecutionView:
         pid=row[25],
         host=row[26] or "",
         shared=row[27],
+        input_ref=BlobRef.from_json(row[28]),
+        output_ref=BlobRef.from_json(row[29]),
     )
 
 
@@ -133,6 +146,7 @@ def node_from(row: tuple[Any, ...]) -> NodeRow:
         placement=row[13],
         pid=row[14],
         host=row[15],
+        output_ref=BlobRef.from_json(row[16]),
     )
 
 

@@ -7,10 +7,15 @@ Where rows are found by id, their status is compared with a column (`required`),
 the planner to walk the partial index of all running or queued rows, of every month, instead.
 """
 
+import re
+
 
 def tight(text: str) -> str:
-    """Return a statement on one line: psycopg keeps the translation of a text only below 4,096 characters."""
-    return " ".join(text.split())
+    """Return a statement without spaces that say nothing: psycopg keeps the translation of a text only below 4,096 characters.
+
+    Not for statements with string literals that hold such spaces.
+    """
+    return re.sub(r" ?([,=(]) ?", r"\1", " ".join(text.split()))
 
 
 LIVE_LEASE = "ended_at IS NULL AND expires_at > clock_timestamp() AND NOT draining"
@@ -20,9 +25,9 @@ WITH input AS MATERIALIZED (
     SELECT * FROM unnest(
         %(ids)s::uuid[], %(workspaces)s::uuid[], %(workflows)s::uuid[], %(definitions)s::json[], %(inputs)s::json[],
         %(nodes_total)s::int[], %(trigger_types)s::text[], %(triggered_by)s::uuid[], %(isolations)s::text[],
-        %(priorities)s::smallint[], %(owners)s::uuid[], %(keys)s::text[], %(fingerprints)s::bytea[]
+        %(priorities)s::smallint[], %(owners)s::uuid[], %(keys)s::text[], %(fingerprints)s::bytea[], %(input_refs)s::json[]
     ) WITH ORDINALITY AS t (id, workspace_id, workflow_id, definition, input, nodes_total, trigger_type, triggered_by,
-        isolation, priority, owner, key, fingerprint, place)
+        isolation, priority, owner, key, fingerprint, input_ref, place)
 ), resolved AS MATERIALIZED (
     SELECT i.*, w.version
     FROM input i LEFT JOIN workflows w
@@ -40,9 +45,9 @@ WITH input AS MATERIALIZED (
     FROM resolved r LEFT JOIN leases l ON l.id = r.owner AND {LIVE_LEASE}
     WHERE r.key IS NULL OR (r.id IN (SELECT execution_id FROM keyed)) IS TRUE
 ), created AS (
-    INSERT INTO executions (id, workspace_id, workflow_id, workflow_version, definition, input_data, nodes_total,
+    INSERT INTO executions (id, workspace_id, workflow_id, workflow_version, definition, input_data, input_ref, nodes_total,
         trigger_type, triggered_by, isolation, priority, status, owner, epoch, queued_at, claimed_at)
-    SELECT id, workspace_id, workflow_id, version, CASE WHEN workflow_id IS NULL THEN definition END, input,
+    SELECT id, workspace_id, workflow_id, version, CASE WHEN workflow_id IS NULL THEN definition END, input, input_ref,
         nodes_total, trigger_type, triggered_by, isolation, priority,
         CASE WHEN pushed THEN 'running' ELSE 'queued' END, CASE WHEN pushed THEN owner END, pushed::int,
         clock_timestamp(), CASE WHEN pushed THEN clock_timestamp() END
@@ -75,7 +80,7 @@ taken AS (
         alone = false
     FROM locked l WHERE e.id = l.id
     RETURNING l.place, e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.definition, e.input_data, e.epoch,
-        e.last_seq, e.losses, e.crashes, e.isolation
+        e.last_seq, e.losses, e.crashes, e.isolation, e.input_ref
 )
 """
 
@@ -83,7 +88,8 @@ CLAIMED_COLUMNS = """
 SELECT t.id, t.workspace_id, t.workflow_id, t.workflow_version, COALESCE(v.name, t.definition ->> 'name', ''),
     COALESCE(t.definition::text, json_build_object('name', v.name, 'nodes', v.nodes, 'connections', v.connections,
         'settings', v.settings)::text),
-    t.input_data::text, t.epoch, t.last_seq, t.losses, t.crashes, t.isolation
+    t.input_data::text, t.epoch, t.last_seq, t.losses, t.crashes, t.isolation,
+    t.input_ref::text
 """
 VERSION_OF_TAKEN = "LEFT JOIN workflow_versions v ON v.workflow_id = t.workflow_id AND v.version = t.workflow_version"
 
@@ -194,13 +200,15 @@ WITH parts AS MATERIALIZED (
     SELECT *, 'running' AS required FROM unnest(
         %(ids)s::uuid[], %(epochs)s::bigint[], %(last_seqs)s::bigint[], %(new_seqs)s::bigint[], %(statuses)s::text[],
         %(outputs)s::json[], %(error_codes)s::text[], %(error_messages)s::text[], %(error_nodes)s::text[],
-        %(completed_ms)s::bigint[], %(started_ms)s::bigint[], %(nodes_completed)s::int[], %(shared)s::text[]
+        %(completed_ms)s::bigint[], %(started_ms)s::bigint[], %(nodes_completed)s::int[], %(shared)s::text[],
+        %(output_refs)s::json[]
     ) AS t (id, epoch, last_seq, new_seq, status, output, error_code, error_message, error_node_id, completed_ms,
-        started_ms, nodes_completed, shared)
+        started_ms, nodes_completed, shared, output_ref)
 ), fenced AS (
     UPDATE executions e SET last_seq = p.new_seq, alone = false, losses = 0,
         status = COALESCE(p.status, e.status),
         output_data = CASE WHEN p.status IS NULL THEN e.output_data ELSE p.output END,
+        output_ref = p.output_ref,
         error_code = COALESCE(p.error_code, e.error_code),
         error_message = COALESCE(p.error_message, e.error_message),
         error_node_id = COALESCE(p.error_node_id, e.error_node_id),
@@ -219,21 +227,24 @@ WITH parts AS MATERIALIZED (
     WHERE (v.execution_id IN (SELECT id FROM fenced)) IS TRUE
 ), results AS (
     INSERT INTO node_executions AS n (execution_id, node_id, run_index, written, node_type, node_name, status, attempt,
-        output_data, error_code, error_message, started_at, completed_at, duration_ms, logs, placement, pid, host)
+        output_data, output_ref, error_code, error_message, started_at, completed_at, duration_ms, logs, placement, pid,
+        host)
     SELECT v.execution_id, v.node_id, v.run_index, v.written, v.node_type, v.node_name, v.status, v.attempt,
-        v.output, v.error_code, v.error_message, to_timestamp(v.started_ms / 1000.0),
+        v.output, v.output_ref, v.error_code, v.error_message, to_timestamp(v.started_ms / 1000.0),
         to_timestamp(v.completed_ms / 1000.0), v.duration_ms, v.logs, v.placement, v.pid, v.host
     FROM unnest(%(node_ids)s::uuid[], %(node_node_ids)s::text[], %(node_runs)s::int[], %(node_written)s::bigint[],
         %(node_types)s::text[], %(node_names)s::text[], %(node_statuses)s::text[], %(node_attempts)s::int[],
         %(node_outputs)s::json[], %(node_error_codes)s::text[], %(node_error_messages)s::text[],
         %(node_started_ms)s::bigint[], %(node_completed_ms)s::bigint[], %(node_duration_ms)s::float8[],
-        %(node_logs)s::text[], %(node_placements)s::text[], %(node_pids)s::int[], %(node_hosts)s::text[])
+        %(node_logs)s::text[], %(node_placements)s::text[], %(node_pids)s::int[], %(node_hosts)s::text[],
+        %(node_refs)s::json[])
         AS v (execution_id, node_id, run_index, written, node_type, node_name, status, attempt, output, error_code,
-            error_message, started_ms, completed_ms, duration_ms, logs, placement, pid, host)
+            error_message, started_ms, completed_ms, duration_ms, logs, placement, pid, host, output_ref)
     WHERE (v.execution_id IN (SELECT id FROM fenced)) IS TRUE
     ON CONFLICT (execution_id, node_id, run_index) DO UPDATE SET written = EXCLUDED.written,
         node_type = EXCLUDED.node_type, node_name = EXCLUDED.node_name, status = EXCLUDED.status,
-        attempt = EXCLUDED.attempt, output_data = EXCLUDED.output_data, error_code = EXCLUDED.error_code,
+        attempt = EXCLUDED.attempt, output_data = EXCLUDED.output_data,
+        output_ref = EXCLUDED.output_ref, error_code = EXCLUDED.error_code,
         error_message = EXCLUDED.error_message, started_at = EXCLUDED.started_at, completed_at = EXCLUDED.completed_at,
         duration_ms = EXCLUDED.duration_ms, logs = EXCLUDED.logs, placement = EXCLUDED.placement, pid = EXCLUDED.pid,
         host = EXCLUDED.host

@@ -169,7 +169,9 @@ executions = Table(
     _required("crashes", Integer(), "0"),
     _required("alone", Boolean(), "false"),
     _required("input_data", JSON()),
+    Column("input_ref", JSON),
     Column("output_data", JSON),
+    Column("output_ref", JSON),
     _required("error_code", Text(), "''"),
     _required("error_message", Text(), "''"),
     _required("error_node_id", Text(), "''"),
@@ -199,6 +201,7 @@ node_executions = Table(
     _required("status", Text()),
     _required("attempt", Integer()),
     Column("output_data", JSON),
+    Column("output_ref", JSON),
     _required("error_code", Text(), "''"),
     _required("error_message", Text(), "''"),
     _moment("started_at"),
@@ -260,5 +263,32 @@ idempotency_keys = Table(
     Column("key", Text, primary_key=True),
     _required("fingerprint", LargeBinary()),
     _required("execution_id", Uuid()),
+    _stamp("created_at"),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("workspace_id", Uuid, primary_key=True),
+    Column("sha256", LargeBinary, primary_key=True),
+    _required("bytes", BigInteger()),
+    _stamp("touched_at"),
+)
+
+blob_chunks = Table(
+    "blob_chunks",
+    metadata,
+    Column("workspace_id", Uuid, primary_key=True),
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    _required("content", LargeBinary()),
+)
+
+blob_references = Table(
+    "blob_references",
+    metadata,
+    Column("execution_id", Uuid, primary_key=True),
+    Column("sha256", LargeBinary, primary_key=True),
+    _required("workspace_id", Uuid()),
     _stamp("created_at"),
 )

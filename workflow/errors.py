@@ -14,6 +14,7 @@ RayloomError
 ├── NodeError                    a node's attempt failed: data in the execution's history
 ├── StoreError
 │   ├── Fenced                   the write came from an epoch that is not the current one
+│   ├── BlobMissing              content that a row names is not there
 │   └── StoreUnavailable    503  the database does not answer; nothing is known about the write
 ├── Unavailable             503  a part of the system is not there just now
 └── Bug                          a broken invariant: our fault, never the user's
@@ -135,6 +136,12 @@ class Fenced(StoreError):
     """The write came from an epoch, or continued from a sequence number, that is not the current one."""
 
     default_code = "fenced"
+
+
+class BlobMissing(StoreError):
+    """Content that a row names is not in the blob store."""
+
+    default_code = "blob_missing"
 
 
 class StoreUnavailable(StoreError):

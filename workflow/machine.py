@@ -203,7 +203,7 @@ def _check_handles(state: State, index: int, event: NodeCompleted | NodeFailed) 
 
 def _stop(state: State, end: FinishExecution) -> list[Command]:
     if state.status is not ExecutionStatus.RUNNING:
-        raise IllegalEvent("an execution that has not started cannot be stopped", fields={"status": state.status})
+        raise IllegalEvent("an execution that has not started cannot be stopped", fields={"state": state.status})
     spread = Spread(state)
     spread.stop(end)
     return spread.commands
@@ -216,7 +216,7 @@ def _finish(state: State, event: ExecutionFinished) -> list[Command]:
             "an execution with unsettled nodes cannot be completed", fields={"unsettled": state.unsettled}
         )
     if not event.status.terminal:
-        raise IllegalEvent("an execution finishes with a terminal status", fields={"status": event.status})
+        raise IllegalEvent("an execution finishes with a terminal status", fields={"state": event.status})
     for index in state.running:
         state.nodes[index].status = NodeStatus.CANCELLED
     state.running.clear()

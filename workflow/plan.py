@@ -3,7 +3,7 @@
 Nodes and connections are numbered in the order of the document; everything hot refers to them by number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,10 @@ class Plan:
     max_node_runs: int
     timezone: str
     by_id: Mapping[str, int] = field(repr=False)
+    ends: frozenset[int] = field(repr=False)
+    """Nodes that nothing follows, apart from their own bodies: what they give is the execution's output."""
+    kept: frozenset[int] = field(repr=False)
+    """Nodes whose results may be needed until the execution ends; those of the others, until what follows them has settled."""
 
 
 def make_plan(document: Document, catalog: Catalog) -> Plan:
@@ -111,7 +115,31 @@ def make_plan(document: Document, catalog: Catalog) -> Plan:
         max_node_runs=document.settings.max_node_runs,
         timezone=document.settings.timezone,
         by_id=by_id,
+        ends=(ends := frozenset(node.index for node in nodes if _is_end(node, regions))),
+        kept=ends | _kept(nodes, regions),
     )
+
+
+def _is_end(node: PlanNode, regions: Regions) -> bool:
+    number = regions.headed_by.get(node.index)
+    enters = () if number is None else regions.regions[number].enters
+    return all(edge.position in enters for edge in node.outputs)
+
+
+def _kept(nodes: Sequence[PlanNode], regions: Regions) -> set[int]:
+    """Return the nodes that respond, that lead to the header of a cycle, or that an expression behind them may look back at.
+
+    An expression that names another node looks back through all nodes before its own, to find which items belong together.
+    """
+    kept = {node.index for node in nodes if node.type.spec.responds}
+    kept.update(edge.source for header in regions.headed_by for edge in nodes[header].inputs)
+    seen: set[int] = set()
+    todo = [node.index for node in nodes if node.template.references]
+    while todo:
+        before = {edge.source for edge in nodes[todo.pop()].inputs} - seen
+        seen |= before
+        todo.extend(before)
+    return kept | seen
 
 
 def _type(catalog: Catalog, node: Node) -> NodeType:

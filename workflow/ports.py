@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from workflow.blobs import BlobRef
 from workflow.states import ExecutionStatus, NodeStatus
 
 
@@ -62,6 +63,8 @@ class NewExecution:
     isolation: Isolation = Isolation.POOLED
     priority: int = 5
     owner: UUID | None = None
+    input_ref: BlobRef | None = None
+    """Names the input where it is too large for the row; `input` is then null."""
     idempotency: IdempotencyKey | None = None
 
 
@@ -116,6 +119,8 @@ class Claimed:
     losses: int
     crashes: int
     isolation: Isolation
+    input_ref: BlobRef | None = None
+    """Names the input where it was too large for the row."""
     answered: bool = False
     """Whether who pushed it waits for its end: then nobody else has to be told of one that is over with its first flush."""
 
@@ -133,7 +138,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow:
-    """One node execution as stored; `output` is the JSON of its outputs by handle."""
+    """One node execution as stored; `output` is the JSON of its outputs by handle, or `output_ref` names it."""
 
     node_id: str
     run_index: int
@@ -145,6 +150,7 @@ class NodeRow:
     completed_ms: int | None
     duration_ms: float | None = None
     output: bytes | None = None
+    output_ref: BlobRef | None = None
     error_code: str = ""
     error_message: str = ""
     logs: str = ""
@@ -155,11 +161,12 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What is written with a terminal status."""
+    """What is written with a terminal status. Where the output is too large for the row, `output_ref` names it."""
 
     status: ExecutionStatus
     at_ms: int
     output: bytes | None = None
+    output_ref: BlobRef | None = None
     error_code: str = ""
     error_message: str = ""
     error_node_id: str = ""
@@ -234,6 +241,8 @@ class ExecutionView:
     pid: int | None = None
     host: str = ""
     shared: bool | None = None
+    input_ref: BlobRef | None = None
+    output_ref: BlobRef | None = None
 
 
 class Executions(Protocol):

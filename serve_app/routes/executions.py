@@ -19,8 +19,9 @@ from serve_app.bodies import PRIORITY_DEFAULT, check_input, input_json, parse_ob
 from serve_app.openapi import DOCUMENT_REF, object_body, problems
 from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, idempotency_key, wait_seconds
 from serve_app.services import Services
+from workflow.blobs import read_blob
 from workflow.errors import Unprocessable
-from workflow.ports import NewExecution, Outcome, SignalKind
+from workflow.ports import Ending, ExecutionView, NewExecution, Outcome, SignalKind
 from workflow.states import ExecutionStatus
 
 router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
@@ -159,7 +160,7 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
 @router.get("/executions/{execution_id}", operation_id="get_execution", response_model=models.ExecutionOut)
 async def get_execution(execution_id: ExecutionId, caller: Viewer, services: Asked) -> Response:
     """Show an execution with its output."""
-    return answer(views.execution(await services.executions.get(caller.workspace_id, execution_id)))
+    return await _shown(services, await services.executions.get(caller.workspace_id, execution_id))
 
 
 @router.get("/executions/{execution_id}/nodes", operation_id="list_execution_nodes", response_model=models.NodesOut)
@@ -184,7 +185,7 @@ async def cancel_execution(execution_id: ExecutionId, caller: Editor, services: 
         services.acceptor.queue_changed()
     elif view.actor_name:
         services.pool.deliver(view.actor_name, execution_id)
-    return answer(views.execution(view), HTTPStatus.ACCEPTED)
+    return answer(views.execution(view, None), HTTPStatus.ACCEPTED)
 
 
 async def _accept(services: Services, asked: Accepting, wait_s: float) -> Response:
@@ -199,7 +200,8 @@ async def _accept(services: Services, asked: Accepting, wait_s: float) -> Respon
         if reply is not None and reply.finished is not None and submitted.member is not None:
             end = reply.finished
             version = submitted.accepted.workflow_version
-            body = views.finished(new, version, submitted.member, end, queued_ms)
+            output = await _output(services, new.workspace_id, end.ending)
+            body = views.finished(new, version, submitted.member, end, output, queued_ms)
             return answer(body)
     if not wait_s and submitted.accepted.outcome is Outcome.CREATED:
         body = views.accepted(new, submitted.accepted, submitted.member, queued_ms)
@@ -211,7 +213,21 @@ async def _follow(services: Services, workspace_id: UUID, submitted: Submitted, 
     execution_id = submitted.accepted.id
     view = await services.follower.terminal(workspace_id, execution_id, left_s)
     status = HTTPStatus.OK if view.status.terminal else HTTPStatus.ACCEPTED
-    return answer(views.execution(view), status, _location(workspace_id, submitted))
+    return await _shown(services, view, status, _location(workspace_id, submitted))
+
+
+async def _shown(
+    services: Services, view: ExecutionView, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
+) -> Response:
+    output = await _output(services, view.workspace_id, view)
+    return answer(views.execution(view, output), status, headers)
+
+
+async def _output(services: Services, workspace_id: UUID, kept: ExecutionView | Ending) -> bytes | None:
+    """Return the output, wherever it is kept. Raises `BlobMissing`."""
+    if kept.output_ref is None:
+        return kept.output
+    return await read_blob(services.blobs, workspace_id, kept.output_ref)
 
 
 def _location(workspace_id: UUID, submitted: Submitted) -> dict[str, str]:

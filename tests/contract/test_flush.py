@@ -4,9 +4,10 @@ import pytest
 
 from tests.contract.conftest import Twin
 from tests.contract.making import an_id, ending, event, flush, new_execution, node
+from workflow.blobs import reference_to
 from workflow.errors import Bug, Conflict, NotFound
 from workflow.ports import LeaseEnd, NewExecution, SignalKind, Verdict
-from workflow.states import ExecutionStatus, NodeStatus
+from workflow.states import TERMINAL, ExecutionStatus, NodeStatus
 
 
 async def running(twin: Twin) -> NewExecution:
@@ -41,6 +42,25 @@ async def test_the_output_comes_back_as_it_was(twin: Twin) -> None:
     view = await twin.executions.get(new.workspace_id, new.id)
 
     assert view.output == b'{"z": 1.0, "a": [1e2]}'
+
+
+async def test_references_stand_where_the_data_would(twin: Twin) -> None:
+    lost = twin.owner()
+    given, made, given_back = (reference_to(content, {"main": 2}) for content in (b"input", b"node", b"output"))
+    new = new_execution(an_id(), owner=lost, input=b"null", input_ref=given)
+    await twin.executions.accept([new])
+    rows = [node("a", output=None, output_ref=made), node("b", NodeStatus.FAILED, output=None, output_ref=made)]
+    await twin.executions.flush([flush(new.id, nodes=rows)])
+    twin.leases.end(lost, LeaseEnd.CRASHED)
+    (claimed,) = await twin.executions.claim(twin.owner(), 1, 0)
+    end = ending(output=None, output_ref=given_back)
+    await twin.executions.flush([flush(new.id, epoch=2, last_seq=1, ending=end)])
+    view = await twin.executions.get(new.workspace_id, new.id)
+
+    assert (claimed.input, claimed.input_ref) == (b"null", given)
+    assert await twin.executions.nodes(new.workspace_id, new.id) == rows
+    assert (await twin.executions.history(new.id)).nodes == rows
+    assert (view.input, view.input_ref, view.output, view.output_ref) == (b"null", given, None, given_back)
 
 
 async def test_an_older_epoch_is_refused_as_a_whole(twin: Twin) -> None:
@@ -95,14 +115,28 @@ async def test_verdicts_are_of_each_part_alone(twin: Twin) -> None:
     assert await twin.executions.flush([]) == []
 
 
-async def test_terminal_means_for_ever(twin: Twin) -> None:
-    new = await running(twin)
-    await twin.executions.flush([flush(new.id, ending=ending(ExecutionStatus.CANCELLED))])
-    later = flush(new.id, last_seq=1, ending=ending(ExecutionStatus.COMPLETED))
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+async def test_terminal_means_for_ever(twin: Twin, status: ExecutionStatus) -> None:
+    owner = twin.owner()
+    new = new_execution(an_id(), owner=owner)
+    await twin.executions.accept([new])
+    end = ending(status, output=None, error_code="why", error_message="so it ended", error_node_id="a")
+    await twin.executions.flush([flush(new.id, ending=end)])
+    twin.leases.end(owner, LeaseEnd.CRASHED)
+    before = await twin.executions.get(new.workspace_id, new.id)
+    heir = twin.owner()
+    other = min(TERMINAL - {status})
 
-    assert await twin.executions.flush([later]) == [Verdict.FENCED]
-    assert await twin.executions.claim_one(twin.owner(), new.id) is None
-    assert (await twin.executions.get(new.workspace_id, new.id)).status is ExecutionStatus.CANCELLED
+    assert await twin.executions.flush([flush(new.id, last_seq=1, ending=ending(other))]) == [Verdict.FENCED]
+    assert await twin.executions.claim_one(heir, new.id) is None
+    assert await twin.executions.claim(heir, 10, 0) == []
+    assert not await twin.executions.release(owner, new.id, 1)
+    with pytest.raises(Conflict) as caught:
+        await twin.executions.signal(new.workspace_id, new.id, an_id(), SignalKind.CANCEL, b"{}")
+    assert caught.value.fields == {"state": status.value}
+    assert await twin.executions.unread_signals([new.id]) == []
+    assert await twin.executions.get(new.workspace_id, new.id) == before
+    assert (before.status, before.error_code, before.error_node_id) == (status, "why", "a")
 
 
 async def test_an_execution_twice_in_a_batch_is_a_bug(twin: Twin) -> None:
@@ -122,6 +156,28 @@ async def test_a_running_row_is_replaced_by_its_final_one_and_that_by_nothing(tw
 
     assert before == [started]
     assert await twin.executions.nodes(new.workspace_id, new.id) == [node("a", attempt=2)]
+
+
+async def test_every_run_of_a_node_has_a_row_of_its_own(twin: Twin) -> None:
+    new = await running(twin)
+    items = b'{"error": [{"json": {"error": {"code": "boom"}}}]}'
+    under_way = [
+        node("a", NodeStatus.RUNNING, run_index=run, completed_ms=None, duration_ms=None, output=None)
+        for run in range(3)
+    ]
+    await twin.executions.flush([flush(new.id, nodes=under_way)])
+    before = await twin.executions.nodes(new.workspace_id, new.id)
+    first = node("a", run_index=0, completed_ms=1_700_000_000_006)
+    failed = node("a", NodeStatus.FAILED, run_index=1, output=items, error_code="boom", completed_ms=1_700_000_000_007)
+    last = node("a", run_index=2, attempt=2, completed_ms=1_700_000_000_008)
+    await twin.executions.flush([flush(new.id, last_seq=1, nodes=[failed, first])])
+    between = await twin.executions.nodes(new.workspace_id, new.id)
+    await twin.executions.flush([flush(new.id, last_seq=2, nodes=[last])])
+
+    assert before == under_way
+    assert between == [first, failed, under_way[2]]
+    assert await twin.executions.nodes(new.workspace_id, new.id) == [first, failed, last]
+    assert (await twin.executions.history(new.id)).nodes == [first, failed, last]
 
 
 async def test_start_and_end_of_a_node_in_one_flush(twin: Twin) -> None:
@@ -180,15 +236,6 @@ async def test_one_unread_signal_of_a_kind_is_enough(twin: Twin) -> None:
 
     assert view.id == new.id
     assert [signal.id for signal in await twin.executions.unread_signals([new.id, an_id()])] == [first]
-
-
-async def test_a_signal_to_a_terminal_execution_conflicts(twin: Twin) -> None:
-    new = await running(twin)
-    await twin.executions.flush([flush(new.id, ending=ending())])
-
-    with pytest.raises(Conflict) as caught:
-        await twin.executions.signal(new.workspace_id, new.id, an_id(), SignalKind.CANCEL, b"{}")
-    assert caught.value.fields == {"status": "completed"}
 
 
 async def test_everything_of_another_workspace_is_not_found(twin: Twin) -> None:

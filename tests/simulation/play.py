@@ -156,8 +156,10 @@ async def _hold_against_guarantees(world: World) -> Report:
         expected = await evaluate(parse_document(orjson.loads(world.documents[row.new.id])), row.new.id)
         if expected is not None and row.status is ExecutionStatus.COMPLETED:
             compared += 1
-            if orjson.loads(row.output or b"null") != orjson.loads(expected) and not _failed_somewhere(row):
-                world.breach(f"{row.new.id} gave {row.output!r} where an undisturbed evaluation gives {expected!r}")
+            if orjson.loads(_output_of(world, row)) != orjson.loads(expected) and not _failed_somewhere(row):
+                world.breach(
+                    f"{row.new.id} gave {_output_of(world, row)!r} where an undisturbed evaluation gives {expected!r}"
+                )
     return Report(
         events=sum(len(row.events) for row in world.store.executions.values()),
         executions=Counter(row.status.value for row in world.store.executions.values()),
@@ -165,6 +167,12 @@ async def _hold_against_guarantees(world: World) -> Report:
         virtual_s=(world.store.now_ms() - BEGINNING_MS) / 1000,
         as_undisturbed=compared,
     )
+
+
+def _output_of(world: World, row: StoredExecution) -> bytes:
+    if row.output_ref is not None:
+        return world.store.blobs[row.new.workspace_id, row.output_ref.sha256][0]
+    return row.output or b"null"
 
 
 def _failed_somewhere(row: StoredExecution) -> bool:

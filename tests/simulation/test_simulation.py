@@ -17,6 +17,8 @@ FAULTS = {
     "worker lost",
     "cancel",
     "fenced",
+    "failed put",
+    "fetched blobs",
 }
 
 

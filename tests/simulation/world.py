@@ -3,7 +3,7 @@ database that goes away before or after it has committed, calls and wake-ups tha
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from time import monotonic
@@ -18,10 +18,12 @@ from actors.lease import LeaseReport
 from actors.owner import Owner, OwnerConfig
 from actors.work import Outcome, TaskCall, WorkerLost, run_work
 from store.memory import MemoryLeases, MemoryStore
+from store.memory_blobs import MemoryBlobs
 from store.memory_executions import MemoryExecutions
 from store.writer import Backoff, GroupWriter
 from tests.graphs import node_type
 from tests.simulation.graphs import INPUT, chance, draw_document, drawn_catalog
+from workflow.blobs import BlobRef
 from workflow.errors import Conflict, NodeError, StoreUnavailable
 from workflow.ids import uuid7
 from workflow.ports import (
@@ -79,8 +81,8 @@ class World:
     effects: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     documents: dict[UUID, bytes] = field(default_factory=dict)
-    results: dict[tuple[UUID, str, int], tuple[NodeStatus, bytes | None]] = field(default_factory=dict)
-    ended: dict[UUID, tuple[str, bytes | None]] = field(default_factory=dict)
+    results: dict[tuple[UUID, str, int], tuple[NodeStatus, bytes | BlobRef | None]] = field(default_factory=dict)
+    ended: dict[UUID, tuple[str, bytes | BlobRef | None]] = field(default_factory=dict)
     ids: int = 0
     breaches: list[str] = field(default_factory=list)
     buried: list["Process"] = field(default_factory=list)
@@ -142,7 +144,7 @@ class World:
                 runs = [
                     node
                     for (node_id, _), (_, node) in row.nodes.items()
-                    if node_id == branch.source_id and node.output is not None and node.status in SETTLED
+                    if node_id == branch.source_id and _has_output(node) and node.status in SETTLED
                 ]
                 if not runs:
                     self.breach(f"{key} depends on {branch.source_id}, which is not committed")
@@ -158,7 +160,11 @@ class World:
                 self.breach(f"{part.execution_id}: epoch {part.epoch} wrote under epoch {row.epoch}")
             for node in part.nodes:
                 self._watch_node(part.execution_id, node)
-            end = (row.status.value, row.output) if row.status.terminal else None
+            references = [node.output_ref for node in part.nodes]
+            for reference in [*references, part.ending.output_ref if part.ending else None]:
+                if reference is not None and (WORKSPACE, reference.sha256) not in self.store.blobs:
+                    self.breach(f"{part.execution_id} names a blob that is not there")
+            end = (row.status.value, row.output or row.output_ref) if row.status.terminal else None
             if end is not None and self.ended.setdefault(part.execution_id, end) != end:
                 self.breach(f"{part.execution_id} ended as {self.ended[part.execution_id][0]} and then as {end[0]}")
 
@@ -166,9 +172,13 @@ class World:
         if node.status not in (NodeStatus.COMPLETED, NodeStatus.FAILED):
             return
         key = execution_id, node.node_id, node.run_index
-        value = node.status, node.output
+        value = node.status, node.output or node.output_ref
         if self.results.setdefault(key, value) != value:
             self.breach(f"two results for run {node.run_index} of {node.node_id} in {execution_id}")
+
+
+def _has_output(node: NodeRow) -> bool:
+    return node.output is not None or node.output_ref is not None
 
 
 class Executions(MemoryExecutions):
@@ -218,7 +228,9 @@ class Process:
         self.executions = Executions(world)
         self.leases = MemoryLeases(world.store)
         self.holder = self._new_holder()
-        limits = EngineLimits(linger_ms=5, crashes_max=50, task_losses_max=3)
+        limits = EngineLimits(
+            linger_ms=5, crashes_max=50, task_losses_max=3, blob_above_bytes=200, released_above_bytes=0
+        )
         self.writer: GroupWriter[Flush, Verdict] = GroupWriter(
             self._flush,
             name="simulated",
@@ -228,6 +240,7 @@ class Process:
         )
         around = Surroundings(
             flush=self.writer.submit,
+            blobs=_Blobs(self),
             dispatcher=Dispatcher(_NoSandbox(), self, limits, pid=1, host="here"),
             may_act=self._may_act,
             committed=lambda _: None,
@@ -333,6 +346,29 @@ class Process:
                 if not self.dead:
                     raise
         return await asyncio.Future()  # the dead wait for ever
+
+
+class _Blobs(MemoryBlobs):
+    """The blob store as one process reaches it: answers take time, and what is put is lost now and then."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process.world.store)
+        self._process = process
+
+    async def put(self, workspace_id: UUID, execution_id: UUID, contents: Mapping[bytes, bytes]) -> None:
+        world = self._process.world
+        await asyncio.sleep(world.random.uniform(0.001, 0.02))
+        if self._process.dead:
+            await asyncio.Future()  # the dead wait for ever
+        if world.random.random() < 0.05:
+            world.faults["failed put"] += 1
+            raise StoreUnavailable("the put broke")
+        await super().put(workspace_id, execution_id, contents)
+
+    async def get(self, workspace_id: UUID, names: Sequence[bytes]) -> dict[bytes, bytes]:
+        await asyncio.sleep(self._process.world.random.uniform(0.001, 0.02))
+        self._process.world.faults["fetched blobs"] += len(names)
+        return await super().get(workspace_id, names)
 
 
 class _NoSandbox:

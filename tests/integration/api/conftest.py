@@ -96,7 +96,7 @@ class Api:
         definition = {
             "name": "test",
             "nodes": list(nodes),
-            "connections": [dict(zip(("source", "target"), c, strict=True)) for c in connections],
+            "connections": [dict(zip(("source", "target", "sourceHandle"), c, strict=False)) for c in connections],
         }
         if settings:
             definition["settings"] = settings
@@ -114,8 +114,8 @@ async def api(dsn: str) -> AsyncIterator[Api]:
     await process.start()
     pool = OneProcessPool(process)
     pool.line = await Line.to(process.member.lease_id)
-    limits = ApiLimits(body_bytes_max=1_000_000, input_bytes_max=100_000)
-    api_config = ApiConfig(dsn=dsn, cluster_id="test", namespace="test", limits=limits)
+    limits = ApiLimits(body_bytes_max=1_000_000, input_bytes_max=200_000)
+    api_config = ApiConfig(dsn=dsn, namespace="test", limits=limits)
     app = create_app(lambda: open_services(api_config, pool))
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)

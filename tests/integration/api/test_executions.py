@@ -232,6 +232,77 @@ async def test_the_last_run_of_a_node_is_shown_unless_another_is_asked_for(api: 
     assert (first["run_index"], first["items"][0]["json"]) == (0, {"n": 1, "x": 1})
 
 
+async def test_an_execution_that_takes_too_long_ends_as_timeout(api: Api):
+    began = asyncio.get_running_loop().time()
+    ended = (await api.run(SET, SLEEPY, connections=(("a", "s"),), given={"n": 1}, timeout_ms=300)).json()
+    identity = ended["id"]
+    stored_one = (await api.call("GET", f"executions/{identity}")).json()
+    nodes = (await api.call("GET", f"executions/{identity}/nodes")).json()["items"]
+    stream = (await api.call("GET", f"executions/{identity}/events")).text
+    over = await api.call("GET", f"executions/{identity}/events?after={ended['last_seq']}")
+    late = await api.call("POST", f"executions/{identity}/cancel")
+    counted = (await api.call("GET", "executions/stats")).json()
+    found = await listed(api, "status=timeout")
+    deleted = await api.call("POST", "executions/bulk-delete", json={"ids": [identity]})
+
+    assert asyncio.get_running_loop().time() - began < 10
+    assert (ended["status"], ended["output"]) == ("timeout", None)
+    assert ended["error"] == {
+        "code": "execution_timeout",
+        "message": "the execution took longer than its 300 ms",
+        "node_id": None,
+    }
+    assert {**stored_one, "timings": 0} == {**ended, "timings": 0}
+    assert {node["node_id"]: node["status"] for node in nodes} == {"a": "completed", "s": "cancelled"}
+    assert [line for line in stream.splitlines() if line.startswith("event:")][-1] == "event: execution.timeout"
+    assert over.status_code == 204
+    assert (late.status_code, late.json()["status"], late.json()["state"]) == (409, 409, "timeout")
+    assert (counted["counts"], counted["success_rate"]) == ({"timeout": 1}, 0.0)
+    assert found == [identity]
+    assert deleted.json()["deleted"] == 1
+
+
+LOOP = {"id": "l", "type": "logic.loop", "config": {}}
+DOUBTFUL = {
+    "id": "d",
+    "type": "action.code",
+    "on_error": "error_output",
+    "config": {
+        "language": "python",
+        "mode": "all_items",
+        "code": "if items[0]['n'] == 2:\n    raise ValueError('not 2')\nreturn items",
+    },
+}
+
+
+async def test_every_run_of_a_node_is_shown_with_its_own_items(api: Api):
+    ended = (
+        await api.run(
+            SET,
+            LOOP,
+            DOUBTFUL,
+            connections=(("a", "l"), ("l", "d", "loop"), ("d", "l")),
+            given=[{"n": n} for n in (1, 2, 3)],
+        )
+    ).json()
+    assert ended["status"] == "completed", ended
+    path = f"executions/{ended['id']}/nodes"
+    rows = [row for row in (await api.call("GET", path)).json()["items"] if row["node_id"] == "d"]
+    pages = [(await api.call("GET", f"{path}/d/items?run_index={run}")).json() for run in range(3)]
+    absent = await api.call("GET", f"{path}/d/items?run_index=3")
+
+    assert [(row["run_index"], row["status"]) for row in rows] == [(0, "completed"), (1, "failed"), (2, "completed")]
+    assert rows[1]["error"]["code"] == "code_error"
+    assert rows[1]["output"]["error"][0]["json"]["error"]["node_id"] == "d"
+    assert [(page["run_index"], page["status"], page["handle"]) for page in pages] == [
+        (0, "completed", "main"),
+        (1, "failed", "error"),
+        (2, "completed", "main"),
+    ]
+    assert [page["items"][0]["json"]["n"] for page in pages] == [1, 2, 3]
+    assert absent.status_code == 404
+
+
 async def test_a_node_without_a_result_has_no_items(api: Api):
     execution = (await api.run(BROKEN)).json()["id"]
 

@@ -23,6 +23,7 @@ from store.tables import metadata
 from tests.conftest import database_dsn, run_sql
 from tests.contract.making import an_id, ending, flush, new_execution, node
 from workflow.ids import uuid7
+from workflow.states import TERMINAL, ExecutionStatus
 
 PARENTS = ("executions", "node_executions", "stream_events")
 
@@ -44,7 +45,7 @@ def test_migrating_again_changes_nothing(dsn: str) -> None:
     migrate(dsn)
 
     assert partitions(dsn) == before
-    assert run_sql(dsn, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert run_sql(dsn, "SELECT version_num FROM alembic_version") == [("0004",)]
     assert run_sql(dsn, "SELECT count(*) FROM pg_extension WHERE extname = 'vector'") == [(1,)]
 
 
@@ -120,6 +121,22 @@ def test_a_terminal_status_cannot_be_changed_by_anybody(dsn: str) -> None:
         run_sql(dsn, "UPDATE executions SET status = 'queued'")
     with pytest.raises(psycopg.errors.CheckViolation):
         run_sql(dsn, insert.replace("completed", "done"), an_id(), an_id())
+
+
+@pytest.mark.parametrize("status", list(ExecutionStatus))
+def test_the_database_knows_every_status_and_which_are_terminal(dsn: str, status: ExecutionStatus) -> None:
+    insert = (
+        "INSERT INTO executions (id, workspace_id, definition, status, trigger_type, input_data, owner) "
+        "VALUES (%s, %s, '{}', %s, 'manual', '{}', %s)"
+    )
+    run_sql(dsn, insert, an_id(), an_id(), status.value, an_id())
+    other = ExecutionStatus.QUEUED if status is not ExecutionStatus.QUEUED else ExecutionStatus.RUNNING
+
+    if status in TERMINAL:
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="for ever"):
+            run_sql(dsn, "UPDATE executions SET status = %s", other.value)
+    else:
+        run_sql(dsn, "UPDATE executions SET status = %s", other.value)
 
 
 async def never_scanned(pool: Pool, statement: str, parameters: dict[str, object]) -> str:

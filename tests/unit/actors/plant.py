@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +16,11 @@ from actors.lease import LeaseReport
 from actors.owner import Owner, OwnerConfig
 from actors.work import Outcome, TaskCall
 from store.memory import MemoryLeases, MemoryStore
+from store.memory_blobs import MemoryBlobs
 from store.memory_executions import MemoryExecutions
 from store.writer import GroupWriter
 from tests.graphs import document, drawing_catalog
+from workflow.blobs import reference_to
 from workflow.errors import NodeError
 from workflow.ports import Accepted, Claimed, Flush, Isolation, LeaseEnd, LeaseHolder, NewExecution, SignalKind, Verdict
 from workflow.spec import (
@@ -121,6 +123,9 @@ class World:
                 ]
             }
 
+        async def large(context: NodeContext, config: Config, items: Items) -> Outputs:
+            return {"main": [{"json": {"of": context.node_id, "text": "x" * int(config["what"]), "got": len(items)}}]}
+
         types = {t.spec.type: t for t in drawing_catalog()}
         for name, function, what in (
             ("draw.gate", gated, Effect.PURE),
@@ -130,6 +135,7 @@ class World:
             ("draw.flaky", flaky, Effect.PURE),
             ("draw.by_item", by_item, Effect.PURE),
             ("draw.strange", strange, Effect.PURE),
+            ("draw.large", large, Effect.PURE),
         ):
             spec = NodeSpec(
                 type=name,
@@ -166,6 +172,7 @@ class Process:
         )
         around = Surroundings(
             flush=self.writer.submit,
+            blobs=MemoryBlobs(plant.store),
             dispatcher=Dispatcher(NoSandbox(), NoTasks(), limits, pid=1, host="here"),
             may_act=self._may_act,
             committed=lambda _: plant.world.changed.set(),
@@ -237,6 +244,8 @@ class Plant:
         owner: UUID | None = None,
         nodes: dict[str, dict[str, Any]] | None = None,
         settings: dict[str, Any] | None = None,
+        *,
+        large_input: bool = False,
         **types: str,
     ) -> tuple[Accepted, bytes]:
         """Accept a drawn graph; `types` replaces the type of a node: `b="draw.gate"`, or `b="draw.strange:nan"`."""
@@ -247,17 +256,12 @@ class Plant:
             kind, _, what = types.get(node["id"], node["type"]).partition(":")
             node["type"], node["config"] = kind, {"what": what}
         definition = orjson.dumps(drawn)
-        new = NewExecution(
-            id=new_id(),
-            workspace_id=WORKSPACE,
-            workflow_id=None,
-            definition=definition,
-            input=b'{"n": 1}',
-            nodes_total=len(drawn["nodes"]),
-            trigger_type="api",
-            triggered_by=None,
-            owner=owner,
-        )
+        new = new_execution(definition, nodes_total=len(drawn["nodes"]), owner=owner)
+        if large_input:
+            content = orjson.dumps({"text": "x" * 100_000})
+            reference = reference_to(content)
+            await MemoryBlobs(self.store).put(WORKSPACE, new.id, {reference.sha256: content})
+            new = replace(new, input=b"null", input_ref=reference)
         (accepted,) = await MemoryExecutions(self.store).accept([new])
         return accepted, definition
 
@@ -270,6 +274,21 @@ class Plant:
 
     def row(self, execution_id: UUID):
         return self.store.executions[execution_id]
+
+
+def new_execution(definition: bytes = b'{"name":"w","nodes":[]}', **changes: Any) -> NewExecution:
+    """Make an execution to accept; without more, of a workflow that has no nodes."""
+    fields: dict[str, Any] = {
+        "id": new_id(),
+        "workspace_id": WORKSPACE,
+        "workflow_id": None,
+        "definition": definition,
+        "input": b'{"n": 1}',
+        "nodes_total": 0,
+        "trigger_type": "api",
+        "triggered_by": None,
+    }
+    return NewExecution(**fields | changes)
 
 
 def claimed(accepted: Accepted, definition: bytes) -> Claimed:
@@ -290,4 +309,4 @@ def claimed(accepted: Accepted, definition: bytes) -> Claimed:
     )
 
 
-__all__ = ["Placement", "Plant", "Process", "World", "claimed"]
+__all__ = ["Placement", "Plant", "Process", "World", "claimed", "new_execution"]

@@ -12,8 +12,8 @@ from actors.members import Member
 from actors.supervisor import Supervisor, SupervisorConfig
 from store.memory import MemoryLeases, MemoryStore
 from store.memory_executions import MemoryExecutions
-from tests.unit.actors.plant import WORKSPACE
-from workflow.ports import Isolation, LeaseEnd, LeaseHolder, NewExecution
+from tests.unit.actors.plant import new_execution
+from workflow.ports import Isolation, LeaseEnd, LeaseHolder
 
 
 class FakeActor:
@@ -179,17 +179,7 @@ async def test_an_expired_lease_is_reaped_and_the_others_are_woken(stage: Stage)
 async def test_a_dedicated_execution_gets_an_actor_of_its_own_that_goes_when_it_has_ended(stage: Stage):
     await stage.supervisor.start()
     await stage.supervisor.full()
-    new = NewExecution(
-        id=new_id(),
-        workspace_id=WORKSPACE,
-        workflow_id=None,
-        definition=b'{"name":"w","nodes":[]}',
-        input=b"{}",
-        nodes_total=0,
-        trigger_type="api",
-        triggered_by=None,
-        isolation=Isolation.DEDICATED,
-    )
+    new = new_execution(isolation=Isolation.DEDICATED)
     await stage.executions.accept([new])
     stage.supervisor.wake_dedicated()
 

@@ -2,10 +2,9 @@
 
 import asyncio
 
-from actors.ids import new_id
-from tests.unit.actors.plant import WORKSPACE
+from tests.unit.actors.plant import new_execution
 from tests.unit.actors.test_supervisor import FakeActor, Stage
-from workflow.ports import Isolation, LeaseEnd, NewExecution
+from workflow.ports import Isolation, LeaseEnd
 
 
 class Dead(Exception):
@@ -36,17 +35,7 @@ async def test_a_dedicated_actor_is_buried_also_when_its_drain_breaks_first(monk
     try:
         await stage.supervisor.start()
         await stage.supervisor.full()
-        new = NewExecution(
-            id=new_id(),
-            workspace_id=WORKSPACE,
-            workflow_id=None,
-            definition=b'{"name":"w","nodes":[]}',
-            input=b"{}",
-            nodes_total=0,
-            trigger_type="api",
-            triggered_by=None,
-            isolation=Isolation.DEDICATED,
-        )
+        new = new_execution(isolation=Isolation.DEDICATED)
         await stage.executions.accept([new])
         stage.supervisor.wake_dedicated()
         await stage.until(lambda: len(stage.actors) == 3 and stage.actors[2].draining)

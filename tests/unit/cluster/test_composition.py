@@ -52,7 +52,7 @@ def test_the_pool_gets_exactly_what_its_config_has(make):
     plan = driver_plan(made.settings, made.home, ports_of(made), "postgresql://x", "10.0.0.1:1")
     config = PoolConfig(**plan.pool)
     assert (config.size, config.dsn, config.cluster_id) == (3, "postgresql://x", made.home.instance)
-    assert {"dsn", "cluster_id", "namespace", "base_url", "replicas", "slots", "limits"} == plan.application.keys()
+    assert {"dsn", "namespace", "replicas", "blobs_folder", "limits"} == plan.application.keys()
 
 
 def test_a_plan_survives_its_journey(make):

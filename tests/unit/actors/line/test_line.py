@@ -5,7 +5,6 @@ import socket
 from uuid import UUID
 
 import pytest
-import uvloop
 
 from actors import line as line_module
 from actors.execution import Finished
@@ -14,12 +13,6 @@ from actors.line import Door, Line, LineLost, address_of
 from tests.unit.actors.plant import claimed
 from workflow.ports import Accepted, Claimed, Ending, Outcome
 from workflow.states import ExecutionStatus
-
-
-@pytest.fixture(params=["asyncio", "uvloop"], scope="module")
-def event_loop_policy(request):
-    """Ray's processes run on uvloop."""
-    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
 
 
 def push() -> Claimed:
