@@ -240,7 +240,7 @@ class Results:
     def output(self, state: State, bytes_max: int) -> bytes:
         """Return the execution's output: what the first node that responds gave, else the items of each end by node id.
 
-        An end is a node that nothing follows, apart from its own body; of its runs, the last one counts.
+        An end is a node that nothing follows, apart from its own body or another round of a cycle; of its runs, the last one counts.
         """
         last = {node.index: state.nodes[node.index].run_index for node in self._plan.nodes}
         for node in self._plan.nodes:
@@ -264,7 +264,10 @@ def error_handle(node: PlanNode) -> str:
     """Return the output that a node's failed items go to; empty where a failure stops the execution."""
     if node.on_error is OnError.STOP:
         return ""
-    return ERROR if node.on_error is OnError.ERROR_OUTPUT else node.handles[0]
+    if node.on_error is OnError.ERROR_OUTPUT:
+        return ERROR
+    # A failed header must not begin another round with what failed: a loop whose condition throws would never end.
+    return next(handle for handle in node.handles if handle != node.type.spec.body)
 
 
 def input_items(value: Any) -> Items:

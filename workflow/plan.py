@@ -115,15 +115,23 @@ def make_plan(document: Document, catalog: Catalog) -> Plan:
         max_node_runs=document.settings.max_node_runs,
         timezone=document.settings.timezone,
         by_id=by_id,
-        ends=(ends := frozenset(node.index for node in nodes if _is_end(node, regions))),
+        ends=(ends := frozenset(node.index for node in nodes if _is_end(node, nodes, regions))),
         kept=ends | _kept(nodes, regions),
     )
 
 
-def _is_end(node: PlanNode, regions: Regions) -> bool:
+def _is_end(node: PlanNode, nodes: Sequence[PlanNode], regions: Regions) -> bool:
+    """Whether nothing follows a node, apart from its own body, or from another round of a cycle by hand."""
     number = regions.headed_by.get(node.index)
-    enters = () if number is None else regions.regions[number].enters
-    return all(edge.position in enters for edge in node.outputs)
+    own = regions.regions[number].enters if number is not None and _has_body(node) else ()
+    return all(
+        edge.position in own or (edge.position in regions.returning and not _has_body(nodes[edge.target]))
+        for edge in node.outputs
+    )
+
+
+def _has_body(node: PlanNode) -> bool:
+    return bool(node.type.spec.body) and not node.idle
 
 
 def _kept(nodes: Sequence[PlanNode], regions: Regions) -> set[int]:

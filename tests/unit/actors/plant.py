@@ -78,6 +78,19 @@ class World:
                 except TimeoutError:
                     continue
 
+    async def by_item(self, context: NodeContext, _config: Config, items: Items) -> Outputs:
+        """Do the items one by one; those in `failures` fail."""
+        done: Items = []
+        for index, item in enumerate(items):
+            place = f"{context.node_id}:{index}"
+            with context.item(index):
+                self.journal.append(place)
+                if self.failures.get(place, 0) > 0:
+                    self.failures[place] -= 1
+                    raise NodeError("it broke", "boom", {"retryable": place not in self.final})
+                done.append({**item, "paired_item": index})
+        return {"main": done}
+
     def catalog(self) -> Catalog:
         async def gated(context: NodeContext, _config: Config, items: Items) -> Outputs:
             self.running.add(context.node_id)
@@ -104,18 +117,6 @@ class World:
                 raise NodeError("it broke", "boom")
             return {"main": items}
 
-        async def by_item(context: NodeContext, _config: Config, items: Items) -> Outputs:
-            done: Items = []
-            for index, item in enumerate(items):
-                place = f"{context.node_id}:{index}"
-                with context.item(index):
-                    self.journal.append(place)
-                    if self.failures.get(place, 0) > 0:
-                        self.failures[place] -= 1
-                        raise NodeError("it broke", "boom", {"retryable": place not in self.final})
-                    done.append({**item, "paired_item": index})
-            return {"main": done}
-
         async def strange(_context: NodeContext, config: Config, _items: Items) -> Outputs:
             return {
                 "main": [
@@ -132,8 +133,9 @@ class World:
             ("draw.effect", effect, Effect.EFFECT),
             ("draw.once", effect, Effect.AT_MOST_ONCE),
             ("draw.break", breaking, Effect.PURE),
+            ("draw.broken_loop", breaking, Effect.PURE),
             ("draw.flaky", flaky, Effect.PURE),
-            ("draw.by_item", by_item, Effect.PURE),
+            ("draw.by_item", self.by_item, Effect.PURE),
             ("draw.strange", strange, Effect.PURE),
             ("draw.large", large, Effect.PURE),
         ):
@@ -144,6 +146,8 @@ class World:
                 description="",
                 config_schema={},
                 effect=what,
+                body="loop" if name == "draw.broken_loop" else "",
+                outputs=("loop", "done") if name == "draw.broken_loop" else ("main",),
                 yields=what is Effect.PURE,
             )
             types[name] = NodeType(spec, function)

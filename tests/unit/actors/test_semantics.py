@@ -137,6 +137,28 @@ async def test_an_item_whose_failure_is_final_takes_no_other_attempt(plant: Plan
     assert plant.world.journal == ["a:0"]
 
 
+async def test_a_loop_that_fails_and_goes_on_goes_on_behind_its_body(plant: Plant):
+    nodes = {"loop": {"on_error": "continue"}}
+    drawing = "start -> loop:loop -> fx -> loop; loop:done -> z"
+
+    finished = await (await plant.push(plant.process(), drawing, nodes=nodes, loop="draw.broken_loop"))
+
+    assert runs(plant, finished) == {"start": ["completed"], "loop": ["failed"], "fx": ["skipped"], "z": ["completed"]}
+    assert plant.world.journal == []
+    error = {"code": "boom", "message": "it broke", "node_id": "loop"}
+    assert output(plant, finished) == {"z": [{"n": 1, "error": error}]}
+
+
+async def test_what_other_nodes_follow_in_a_cycle_by_hand_is_no_end(plant: Plant):
+    settings = {"cycles": "allow", "max_node_runs": 5}
+    drawing = "start -> poll -> if; if:true -> z; if:false -> poll"
+
+    finished = await (await plant.push(plant.process(), drawing, settings=settings))
+
+    assert finished.ending.status is ExecutionStatus.COMPLETED
+    assert set(output(plant, finished)) == {"z"}
+
+
 async def test_disabled_nodes_pass_on_and_pinned_ones_give_what_is_pinned(plant: Plant):
     nodes = {"fx": {"disabled": True}, "once": {"pinned": {"main": [{"p": 1}, {"p": 2}]}}}
     finished = await (await plant.push(plant.process(), "start -> fx -> a; start -> once -> b", nodes=nodes))
