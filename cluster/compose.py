@@ -7,10 +7,11 @@ Actors and replicas read no settings: what they need travels as plain data, made
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from cluster.home import Home
 from cluster.ports import Ports
-from configs.settings import RAY_WORKER_PORTS, Settings
+from configs.settings import OWN_API, RAY_WORKER_PORTS, Settings
 
 NAMESPACE = "rayloom"
 APPLICATION = "rayloom"
@@ -69,7 +70,10 @@ def pool_arguments(settings: Settings, home: Home, ports: Ports, dsn: str) -> di
         "poll_ms": pool.poll_ms,
         "crashes_max": settings.limits.crashes_max,
         "output_bytes_max": settings.limits.output_bytes_max,
-        "outbound_allow": settings.outbound.allow,
+        "outbound_allow": [
+            urlsplit(base_url(settings, ports)).netloc if entry == OWN_API else entry
+            for entry in settings.outbound.allow
+        ],
         "own_ports": [*ports.ranges(), (RAY_WORKER_PORTS[0], RAY_WORKER_PORTS[-1])],
         "blob_above_bytes": settings.limits.blob_above_bytes,
         "blobs_folder": blobs_folder(settings, home),

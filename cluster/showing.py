@@ -3,7 +3,7 @@ instance.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cluster.client import Message
 from cluster.doctor import Check
+from cluster.node_rows import NodeRow, node_rows, tasks_line
 from cluster.record import KeeperRecord
 from workflow.errors import RayloomError
 
@@ -32,7 +33,8 @@ COLOURS: Mapping[str, str] = {
     "down": "red",
 }
 FEED_LINES_MAX = 15
-OUTPUT_CHARS_MAX = 4000
+OUTPUT_CHARS_MAX = 4_000
+REPORT_CHARS_MAX = 20_000
 
 
 class LiveExecution:
@@ -69,48 +71,67 @@ def status_text(status: str, text: str | None = None) -> Text:
     return Text(status if text is None else text, style=COLOURS.get(status, ""))
 
 
-def nodes_table(nodes: Iterable[Mapping[str, Any]]) -> Table:
-    """Return the node executions as a table."""
-    table = Table("node", "type", "status", "attempt", "ms", "where", "error", header_style="bold")
-    for node in nodes:
-        duration = node.get("duration_ms")
-        error = node.get("error") or {}
-        table.add_row(
-            Text(str(node.get("node_name") or node.get("node_id"))),
-            Text(str(node.get("node_type", ""))),
-            status_text(str(node.get("status", ""))),
-            str(node.get("attempt", "")),
-            "" if duration is None else f"{float(duration):.1f}",
-            Text(str(node.get("placement") or "")),
-            Text(str(error.get("message", ""))),
-        )
+def nodes_table(rows: Sequence[NodeRow], *, went_on: bool) -> Table:
+    """Return the nodes as a table; columns that would say nothing are left out."""
+    loops = any(row.runs > 1 for row in rows)
+    retries = any(row.attempts > row.runs for row in rows)
+    errors = any(row.errors for row in rows)
+    table = Table(header_style="bold")
+    table.add_column("node", min_width=12)
+    table.add_column("type", no_wrap=True)
+    table.add_column("status")
+    for name, there in (("runs", loops), ("attempts", retries), ("items", True), ("ms", True)):
+        if there:
+            table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("where")
+    if errors:
+        table.add_column("error")
+    for row in rows:
+        handled = went_on and row.worst == "failed"
+        cells: list[RenderableType] = [Text(row.name), Text(row.type)]
+        cells.append(Text(row.status(went_on=went_on), style="yellow" if handled else COLOURS.get(row.worst, "")))
+        cells += [str(row.runs)] if loops else []
+        cells += [str(row.attempts)] if retries else []
+        cells += [str(row.items), "" if row.duration_ms is None else f"{row.duration_ms:.1f}", Text(row.where)]
+        cells += [Text(row.error)] if errors else []
+        table.add_row(*cells)
     return table
 
 
-def _readable(output: Any) -> str:
-    """Return an output for people: a single text of several lines, such as a report, as it is; else indented JSON."""
-    values = list(output.values()) if isinstance(output, dict) else []
-    if len(values) == 1 and isinstance(values[0], str) and "\n" in values[0]:
-        return values[0]
-    return json.dumps(output, indent=2, ensure_ascii=False)
+def _report_in(output: Any) -> str:
+    """Return the report that an output is or has: its only text, or its field `report`, if that has several lines."""
+    values = output if isinstance(output, dict) else {}
+    report = next(iter(values.values())) if len(values) == 1 else values.get("report")
+    return report if isinstance(report, str) and "\n" in report else ""
 
 
-def show_execution(console: Console, execution: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]]) -> None:
+def _show_output(console: Console, output: Any) -> None:
+    """Print an output for people: a report as it was written, everything else as indented JSON."""
+    report = _report_in(output)
+    text = report or json.dumps(output, indent=2, ensure_ascii=False)
+    limit = REPORT_CHARS_MAX if report else OUTPUT_CHARS_MAX
+    if len(text) > limit:
+        text = f"{text[:limit]}\n… {len(text) - limit} more characters; --json prints all"
+    console.print(Text(text), soft_wrap=True)
+    if report and len(output) > 1:
+        others = ", ".join(name for name, value in output.items() if value is not report)
+        console.print(Text(f"beside the report: {others}; --json prints all", style="bright_black"))
+
+
+def show_execution(console: Console, execution: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> None:
     """Print an execution that is over, or still goes on."""
-    console.print(nodes_table(nodes))
     status = str(execution.get("status", ""))
+    console.print(nodes_table(node_rows(nodes), went_on=status == "completed"))
     duration = (execution.get("timings") or {}).get("duration_ms")
     took = "" if duration is None else f" in {float(duration):.1f} ms"
     console.print(Text.assemble("execution ", str(execution.get("id", "")), " ", status_text(status), took))
+    if tasks := tasks_line(nodes):
+        console.print(Text(tasks))
     if error := execution.get("error"):
         where = f" (node {error['node_id']})" if error.get("node_id") else ""
         console.print(Text(f"{error.get('code', '')}: {error.get('message', '')}{where}", style="red"))
     if execution.get("output") is not None:
-        text = _readable(execution["output"])
-        left = len(text) - OUTPUT_CHARS_MAX
-        console.print(
-            Text(text[:OUTPUT_CHARS_MAX] + (f"\n… {left} more characters; --json prints all" if left > 0 else ""))
-        )
+        _show_output(console, execution["output"])
 
 
 def show_error(console: Console, error: RayloomError) -> None:

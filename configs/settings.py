@@ -31,6 +31,9 @@ ListenPort = Annotated[int, Field(ge=0, le=65535)]
 # Ray gives these to its worker processes (`ray start --min-worker-port --max-worker-port`): our own must stay outside.
 RAY_WORKER_PORTS = range(10002, 20000)
 
+# The entry of `outbound.allow` that stands for the address and port of this instance's own API.
+OWN_API = "api"
+
 
 _NOT_SETTINGS = ("config", "instance")  # RAYLOOM_INSTANCE marks the processes of an instance
 
@@ -128,9 +131,9 @@ class OutboundSettings(_Section):
     @classmethod
     def _are_networks_or_places(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
         for entry in allow:
-            if not _is_network(entry) and not _is_place(entry):
+            if entry != OWN_API and not _is_network(entry) and not _is_place(entry):
                 raise ValueError(
-                    f"{entry!r} is neither a network (10.0.0.0/8) nor an address with a port (127.0.0.1:9000)"
+                    f"{entry!r} is neither a network (10.0.0.0/8) nor an address with a port (127.0.0.1:9000), nor `{OWN_API}`"
                 )
         return allow
 

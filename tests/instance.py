@@ -147,6 +147,22 @@ class RunningInstance:
         assert done.returncode == 0, f"rayloom {' '.join(arguments)} gave {done.returncode}:\n{said}"
         return said
 
+    def script(self, file: Path, *arguments: str, limit_s: float) -> str:
+        """Run a Python script as somebody would who uses this instance, and return what it said."""
+        done = subprocess.run(
+            [sys.executable, file, *arguments],
+            env=self._environment() | {"COLUMNS": "160"},
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, f"{file.name} gave {done.returncode}:\n{said}"
+        return said
+
     def up(self, **settings: object) -> float:
         """Start it and return after how many seconds it was up."""
         began_s = time.monotonic()

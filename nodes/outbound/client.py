@@ -44,7 +44,8 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         addresses = await self._resolve(host, port)
         for address in addresses:
             if not self._policy.permits(address, port):
-                raise _Refused(f"{host} is {address}, which workflows may not reach on port {port}")
+                named = f"{address}, which" if host != address else "an address that"
+                raise _Refused(f"{host} is {named} workflows may not reach on port {port}")
         failure: Exception = httpcore2.ConnectError(f"{host} has no address")
         for address in addresses:
             try:

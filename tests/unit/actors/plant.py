@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 
 from actors.config import EngineLimits
-from actors.dispatch import Dispatcher
+from actors.dispatch import Dispatcher, TaskRunner
 from actors.execution import Finished, Surroundings
 from actors.ids import new_id
 from actors.lease import LeaseReport
@@ -22,6 +22,7 @@ from store.writer import GroupWriter
 from tests.graphs import document, drawing_catalog
 from workflow.blobs import reference_to
 from workflow.errors import NodeError
+from workflow.http import HttpClient, NoHttp
 from workflow.ports import Accepted, Claimed, Flush, Isolation, LeaseEnd, LeaseHolder, NewExecution, SignalKind, Verdict
 from workflow.spec import (
     Catalog,
@@ -35,6 +36,7 @@ from workflow.spec import (
     NodeType,
     Outputs,
     Placement,
+    Sandbox,
 )
 
 WORKSPACE = new_id()
@@ -157,7 +159,16 @@ class World:
 class Process:
     """One owner with its lease, as an execution actor would have them; `kill` is kill -9."""
 
-    def __init__(self, plant: "Plant", slots: int = 32) -> None:
+    def __init__(
+        self,
+        plant: "Plant",
+        slots: int = 32,
+        *,
+        sandbox: Sandbox | None = None,
+        tasks: TaskRunner | None = None,
+        http: HttpClient | None = None,
+        catalog: Catalog | None = None,
+    ) -> None:
         self.plant = plant
         self.executions = MemoryExecutions(plant.store)
         self.leases = MemoryLeases(plant.store)
@@ -170,21 +181,22 @@ class Process:
         self.may_flush.set()
         self.valid = True
         self.dead = False
-        limits = EngineLimits(linger_ms=1, output_bytes_max=1_000_000, crashes_max=3)
+        limits = EngineLimits(linger_ms=1, output_bytes_max=4_194_304 if catalog else 1_000_000, crashes_max=3)
         self.writer: GroupWriter[Flush, Verdict] = GroupWriter(
             self._flush, name="test", retry_while=lambda: not self.dead
         )
         around = Surroundings(
             flush=self.writer.submit,
             blobs=MemoryBlobs(plant.store),
-            dispatcher=Dispatcher(NoSandbox(), NoTasks(), limits, pid=1, host="here"),
+            dispatcher=Dispatcher(sandbox or NoSandbox(), tasks or NoTasks(), limits, pid=1, host="here"),
             may_act=self._may_act,
             committed=lambda _: plant.world.changed.set(),
             now_ms=lambda: plant.now_ms,
             limits=limits,
+            http=http or NoHttp(),
         )
         config = OwnerConfig(slots=slots, poll_ms=20, orphan_grace_ms=0)
-        self.owner = Owner(config, self.executions, plant.world.catalog(), around, lambda: self)
+        self.owner = Owner(config, self.executions, catalog or plant.world.catalog(), around, lambda: self)
 
     @property
     def id(self) -> UUID:
@@ -231,8 +243,9 @@ class Plant:
         self.world = World()
         self.processes: list[Process] = []
 
-    def process(self, slots: int = 32) -> Process:
-        process = Process(self, slots)
+    def process(self, slots: int = 32, **parts: Any) -> Process:
+        """Make a process; `parts` are a real `sandbox`, `tasks`, `http` and `catalog` in place of those of drawings."""
+        process = Process(self, slots, **parts)
         self.processes.append(process)
         return process
 
@@ -259,8 +272,14 @@ class Plant:
                 continue
             kind, _, what = types.get(node["id"], node["type"]).partition(":")
             node["type"], node["config"] = kind, {"what": what}
+        return await self.accept_document(drawn, b'{"n": 1}', owner, large_input=large_input)
+
+    async def accept_document(
+        self, drawn: dict[str, Any], given: bytes, owner: UUID | None = None, *, large_input: bool = False
+    ) -> tuple[Accepted, bytes]:
+        """Accept a document that is as it is stored."""
         definition = orjson.dumps(drawn)
-        new = new_execution(definition, nodes_total=len(drawn["nodes"]), owner=owner)
+        new = new_execution(definition, nodes_total=len(drawn["nodes"]), owner=owner, input=given)
         if large_input:
             content = orjson.dumps({"text": "x" * 100_000})
             reference = reference_to(content)
@@ -295,7 +314,7 @@ def new_execution(definition: bytes = b'{"name":"w","nodes":[]}', **changes: Any
     return NewExecution(**fields | changes)
 
 
-def claimed(accepted: Accepted, definition: bytes) -> Claimed:
+def claimed(accepted: Accepted, definition: bytes, given: bytes = b'{"n":1}') -> Claimed:
     return Claimed(
         id=accepted.id,
         workspace_id=WORKSPACE,
@@ -303,7 +322,7 @@ def claimed(accepted: Accepted, definition: bytes) -> Claimed:
         workflow_version=None,
         workflow_name="drawn",
         definition=definition,
-        input=b'{"n": 1}',
+        input=given,
         epoch=1,
         last_seq=0,
         recovered=False,

@@ -55,6 +55,14 @@ def test_the_pool_gets_exactly_what_its_config_has(make):
     assert {"dsn", "namespace", "replicas", "blobs_folder", "limits"} == plan.application.keys()
 
 
+def test_workflows_may_be_let_at_the_own_api_whichever_port_it_has(make):
+    made = make(outbound={"allow": ["127.77.0.1/32", "api"]})
+    assert driver_plan(made.settings, made.home, ports_of(made), "postgresql://x", "a:1").pool["outbound_allow"] == [
+        "127.77.0.1/32",
+        "127.0.0.1:8000",
+    ]
+
+
 def test_a_plan_survives_its_journey(make):
     made = make()
     plan = driver_plan(made.settings, made.home, ports_of(made), "postgresql://x", "10.0.0.1:1")

@@ -113,6 +113,12 @@ async def test_what_is_no_plain_http_address_is_refused(client: GuardedClient, u
     assert not error.retryable
 
 
+async def test_a_refusal_names_an_address_once(client: GuardedClient):
+    error = await refused(client, "http://127.0.0.1:9/")
+    assert error.message.endswith(": 127.0.0.1 is an address that workflows may not reach on port 9")
+    assert "127.0.0.1, which workflows may not reach" in (await refused(client, "http://localhost:9/")).message
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_to_a_closed_address_is_refused(client: GuardedClient, httpserver: HTTPServer, status: int):
     closed = f"http://127.0.0.2:{httpserver.port}/secret"
