@@ -360,7 +360,9 @@ class ExecutionLoop:
         if outcome is not None:
             bytes_max = self._around.limits.output_bytes_max
             try:
-                counts, data = self._results.accept(command.node, command.run_index, outcome.outputs, bytes_max)
+                counts, data = self._results.accept(
+                    command.node, command.run_index, outcome.outputs, bytes_max, outcome.data
+                )
             except (BadInput, NodeError) as refused:
                 logs = {**refused.fields, "logs": outcome.logs, "retryable": False}
                 error = NodeError(refused.message, refused.code, logs)

@@ -30,9 +30,10 @@ from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifie
 from store.partitions import extend_partitions
 from store.writer import GroupWriter
 from workflow.blobs import Blobs
-from workflow.errors import Bug, NodeError
+from workflow.errors import BadInput, Bug, NodeError
 from workflow.ports import Claimed, Flush, LeaseHolder, Verdict
 from workflow.spec import Placement
+from workflow.values import encode
 
 FLUSH_BATCH_MAX = 256
 LEASE_LOOK_S = 0.02
@@ -343,4 +344,8 @@ class TaskHost:
         except NodeError as error:
             return error
         logs = "\n".join(context.logs)
-        return Outcome(outputs=outputs, logs=logs, placement=Placement.TASK, pid=self._pid, host=self._host)
+        try:
+            data = encode(outputs)
+        except BadInput as refused:
+            return NodeError(refused.message, refused.code, {**refused.fields, "logs": logs, "retryable": False})
+        return Outcome(outputs=outputs, logs=logs, placement=Placement.TASK, pid=self._pid, host=self._host, data=data)

@@ -11,10 +11,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import orjson
 import ray
 from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -27,7 +29,7 @@ from actors.members import Member, Reply
 from actors.packages import require_own_packages
 from actors.process import ExecutionProcess, SupervisorProcess, TaskHost
 from actors.room import check_room, may_lack_room
-from actors.wire import pack, unpack
+from actors.wire import carried, pack, unpack
 from actors.work import Outcome, TaskCall, WorkerLost
 from workflow.errors import NodeError, Unavailable
 from workflow.ports import Claimed
@@ -346,11 +348,14 @@ def _task_host() -> TaskHost:
     return TaskHost(host=ray.util.get_node_ip_address(), pid=os.getpid())
 
 
-def run_node(call: bytes) -> bytes:
-    """Do a node's work in a Ray task."""
+def run_node(call: bytes | memoryview) -> Any:
+    """Do a node's work in a Ray task; what it gave goes back packed."""
     host = _task_host()
     task: TaskCall | None = unpack(call)
-    return pack(None if task is None else host.run(task))
+    done = None if task is None else host.run(task)
+    if isinstance(done, Outcome):
+        done = replace(done, outputs={})  # they travel once, as JSON
+    return carried(pack(done))
 
 
 RUN_NODE: Any = ray.remote(max_retries=0, num_cpus=1)(run_node)
@@ -367,7 +372,7 @@ class RayTasks:
         options: dict[str, Any] = {"num_cpus": call.cpu, "name": f"node/{call.node_type}:{call.context.node_id}"}
         if call.memory_bytes:
             options["memory"] = call.memory_bytes
-        reference = RUN_NODE.options(**options).remote(pack(call))
+        reference = RUN_NODE.options(**options).remote(carried(pack(call)))
         try:
             outcome: Outcome | NodeError = unpack(await reference)
         except asyncio.CancelledError:
@@ -379,4 +384,4 @@ class RayTasks:
             raise NodeError(f"the Ray task of {call.context.node_id!r} failed: {error.cause}", "task_failed") from error
         if isinstance(outcome, NodeError):
             raise outcome
-        return outcome
+        return outcome if outcome.data is None else replace(outcome, outputs=orjson.loads(outcome.data))

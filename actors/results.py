@@ -143,12 +143,15 @@ class Results:
         return kept
 
     def accept(
-        self, index: int, run_index: int, outputs: Mapping[str, Items], bytes_max: int
+        self, index: int, run_index: int, outputs: Mapping[str, Items], bytes_max: int, data: bytes | None = None
     ) -> tuple[dict[str, int], bytes]:
-        """Take a run's outputs: return the items by handle and the JSON. Raises `NodeError` or `BadInput` for what cannot be kept."""
+        """Take a run's outputs: return the items by handle and the JSON. Raises `NodeError` or `BadInput` for what cannot be kept.
+
+        `data` is the JSON where another process has encoded and checked it already.
+        """
         node = self._plan.nodes[index]
         check_outputs(node, outputs)
-        data = encode(outputs)
+        data = encode(outputs) if data is None else data
         if len(data) > bytes_max:
             message = (
                 f"the output of {node.id!r} is {len(data)} bytes of JSON, more than the {bytes_max} that are allowed"
@@ -184,9 +187,11 @@ class Results:
 
     def _keep(self, index: int, run_index: int, outputs: Outputs, size: int) -> None:
         self._bytes[index, run_index] = size
-        counts = {handle: len(items) for handle, items in outputs.items()}
-        if self._is_awaited(index, run_index, counts, size, 0):
-            self._outputs[index, run_index] = outputs
+        if size > self._released_above_bytes:
+            counts = {handle: len(items) for handle, items in outputs.items()}
+            if not self._is_awaited(index, run_index, counts, size, 0):
+                return
+        self._outputs[index, run_index] = outputs
 
     def _is_awaited(self, index: int, run_index: int, counts: Mapping[str, int], size: int, taken: int) -> bool:
         """Whether an output is still needed, `taken` of the runs that get it having settled; note how many have not."""

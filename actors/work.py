@@ -29,6 +29,8 @@ class Outcome:
     placement: Placement
     pid: int
     host: str
+    data: bytes | None = None
+    """The outputs as JSON, where the process that did the work has encoded and checked them already."""
 
 
 class WorkerLost(Unavailable):

@@ -3,10 +3,9 @@
 from typing import Any
 
 from fastapi import Request
-from jsonschema import Draft202012Validator
 
 from workflow.errors import BadInput, TooLarge, Unprocessable
-from workflow.values import decode, encode
+from workflow.values import decode
 
 PRIORITY_DEFAULT = 5
 DRAIN_BYTES_MAX = 256 * 1024 * 1024
@@ -51,17 +50,6 @@ def require_known(value: dict[str, Any], known: frozenset[str]) -> None:
         raise Unprocessable(f"the body has a field that is not known here: {unknown[0]!r}", "unknown_field", fields)
 
 
-def input_json(value: Any, bytes_max: int) -> bytes:
-    """Return an execution's input as JSON. Raises `Unprocessable` unless it is an object, a list of objects or null."""
-    items = value if isinstance(value, list) else [value]
-    if value is not None and not all(isinstance(item, dict) for item in items):
-        raise Unprocessable("`input` must be a JSON object, a list of objects, or null", "input_invalid")
-    data = encode(value)
-    if len(data) > bytes_max:
-        raise _too_large(len(data), bytes_max, "input")
-    return data
-
-
 def priority_of(asked: dict[str, Any]) -> int:
     """Return the priority that a body asks for. Raises `Unprocessable` unless it is a whole number from 1 to 10."""
     priority = asked.get("priority", PRIORITY_DEFAULT)
@@ -70,21 +58,6 @@ def priority_of(asked: dict[str, Any]) -> int:
     return priority
 
 
-def check_input(value: Any, schema: dict[str, Any]) -> None:
-    """Raise `Unprocessable` with the places where an input does not satisfy the workflow's `input_schema`."""
-    if not schema:
-        return
-    found = sorted(
-        Draft202012Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path))
-    )
-    if found:
-        errors = [{"field": ".".join(map(str, e.absolute_path)), "message": e.message[:300]} for e in found[:20]]
-        message = f"`input` does not satisfy the workflow's input_schema: {errors[0]['message']}"
-        raise Unprocessable(message, "input_schema_violated", {"errors": errors})
-
-
-def _too_large(size: int, bytes_max: int, what: str = "body") -> TooLarge:
+def _too_large(size: int, bytes_max: int) -> TooLarge:
     fields = {"bytes": size, "bytes_max": bytes_max}
-    return TooLarge(
-        f"the {what} has {size} bytes, more than the {bytes_max} that are allowed", f"{what}_too_large", fields
-    )
+    return TooLarge(f"the body has {size} bytes, more than the {bytes_max} that are allowed", "body_too_large", fields)

@@ -23,6 +23,14 @@ def run(
     file: Annotated[Path, typer.Argument(help="The workflow's definition, a JSON document.")],
     given: Annotated[str, typer.Option("--input", help="The input as JSON, or @FILE.")] = "{}",
     watch: Annotated[bool, typer.Option("--watch", help="Show the nodes while they run.")] = False,
+    local: Annotated[
+        bool,
+        typer.Option(
+            "--local",
+            help="Execute it in this process: no instance, no Ray, no PostgreSQL, nothing is stored. What would be a Ray task "
+            "runs here as well. Ctrl-C cancels it (exit code 130), twice ends at once.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Execute a definition and show its nodes and output. Exit code 1 when it does not complete."""
@@ -31,6 +39,9 @@ def run(
         raise BadInput(f"{file} is not a workflow: it holds no JSON object", "not_an_object")
     value = json_file(Path(given[1:])) if given.startswith("@") else parsed(given.encode(), "--input")
     console = Console()
+    if local:
+        _run_here(definition, value, console, as_json=as_json)
+        return
     with connected() as client:
         execution = _execute(client, json.dumps(definition).encode(), value, console, watch=watch and not as_json)
         nodes = client.nodes(execution["id"])
@@ -39,6 +50,22 @@ def run(
     else:
         show_execution(console, execution, nodes)
     if execution["status"] != "completed":
+        raise typer.Exit(1)
+
+
+def _run_here(definition: dict[str, Any], value: Any, console: Console, *, as_json: bool) -> None:
+    from cluster.local_run import run_here  # the engine takes its time to import
+
+    if as_json:
+        shown, interrupted = run_here(definition, value, lambda _: None)
+        print_json(shown)
+    else:
+        with LiveExecution(console) as live:
+            shown, interrupted = run_here(definition, value, live.take)
+        show_execution(console, shown["execution"], shown["nodes"])
+    if interrupted:
+        raise typer.Exit(130)
+    if shown["execution"]["status"] != "completed":
         raise typer.Exit(1)
 
 

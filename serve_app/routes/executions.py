@@ -15,12 +15,13 @@ from serve_app import models, views
 from serve_app.accepting import Request as Accepting
 from serve_app.accepting import Submitted
 from serve_app.auth import Editor, Viewer
-from serve_app.bodies import PRIORITY_DEFAULT, check_input, input_json, parse_object, priority_of, read_body
+from serve_app.bodies import PRIORITY_DEFAULT, parse_object, priority_of, read_body
 from serve_app.openapi import DOCUMENT_REF, object_body, problems
 from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, idempotency_key, wait_seconds
 from serve_app.services import Services
 from workflow.blobs import read_blob
 from workflow.errors import Unprocessable
+from workflow.inputs import check_input, input_json
 from workflow.ports import Ending, ExecutionView, NewExecution, Outcome, SignalKind
 from workflow.states import ExecutionStatus
 

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from uuid import UUID
 
 import orjson
@@ -180,6 +181,33 @@ async def test_a_node_that_asks_for_a_cpu_runs_as_a_ray_task(pool):
         events = await pool.executions.events(WORKSPACE, claimed.id, 0, 100)
         assert [event.node_id for event in events if event.kind == "node.started"] == ["code"]
     assert not set(pids) & {member.pid for member in found}
+
+
+MANY = "return [{'n': n, 'text': 'x' * 1000} for n in range(3000)]"
+
+
+async def test_large_data_go_through_a_task_and_leave_the_actor(pool):
+    document = orjson.loads(definition(0, code=MANY))
+    task = {"id": "task", "type": "action.code", "config": {"code": "return items"}}
+    document["nodes"].insert(2, task)
+    document["connections"] = [{"source": a["id"], "target": b["id"]} for a, b in pairwise(document["nodes"])]
+    member = (await members(pool))[0]
+    used: list[int] = []
+    for _ in range(12):
+        _, claimed = await pool.accept(orjson.dumps(document), owner=member.lease_id)
+        reply = await pool.push(member, claimed)
+        assert reply.finished is not None
+        assert reply.finished.ending.status is ExecutionStatus.COMPLETED, reply.finished.ending
+        used.append(psutil.Process(member.pid).memory_full_info().uss)
+    rows = {row.node_id: row for row in await pool.executions.nodes(WORKSPACE, claimed.id)}
+    stored = pool.rows("SELECT count(*), count(DISTINCT sha256) FROM blobs WHERE workspace_id = %s", WORKSPACE)
+
+    assert (rows["code"].placement, rows["task"].placement) == ("actor", "task")
+    assert (rows["task"].output, rows["task"].output_ref.items) == (None, {"main": 3000})
+    assert rows["task"].output_ref.size > 3_000_000
+    assert reply.finished.ending.output_ref is not None
+    assert stored[0][0] <= 4, "twelve executions share their content"
+    assert used[-1] < used[3] + 32 * 1024 * 1024, used
 
 
 async def test_a_dedicated_execution_gets_an_actor_of_its_own(pool):

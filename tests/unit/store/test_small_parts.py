@@ -1,5 +1,6 @@
 """Pure parts of the store: months, slugs, passwords, payloads, the faults of the memory twin, who may use a path."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -7,6 +8,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from store import statements
+from store.columns import flush_columns
 from store.memory import MemoryStore
 from store.memory_executions import MemoryExecutions
 from store.notifications import PAYLOAD_BYTES_MAX, ids_in, payloads
@@ -125,3 +128,17 @@ async def test_memory_is_away_when_told() -> None:
 
     with pytest.raises(StoreUnavailable):
         await MemoryExecutions(store).claim(an_id(), 1, 0)
+
+
+def test_the_flush_is_short_enough_for_psycopg_to_keep_its_translation() -> None:
+    names = set(re.findall(r"%\((\w+)\)s", statements.FLUSH))
+
+    assert len(statements.FLUSH) < 4_096
+    assert len(names) <= 50
+    assert names == set(flush_columns([flush(an_id())]))
+
+
+def test_a_tight_statement_says_the_same() -> None:
+    assert statements.tight("SELECT a, b\n  FROM f (x) AS t (a, b)\n WHERE a = 'b'") == (
+        "SELECT a,b FROM f(x) AS t(a,b) WHERE a='b'"
+    )
