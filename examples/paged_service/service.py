@@ -97,7 +97,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def serve(api: str, idle_s: float) -> None:
     """Serve until nobody has asked for so long."""
-    Handler.packages = {each["name"]: each for each in map(describe, distributions()) if each["name"]}
+    found = [distribution for distribution in distributions() if distribution.metadata["Name"]]
+    Handler.packages = {each["name"]: each for each in map(describe, found)}
     Handler.pages_asked = set()
     Handler.last_asked_s = time.monotonic()
     server = ThreadingHTTPServer((HOST, 0), Handler)

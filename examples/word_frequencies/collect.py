@@ -31,15 +31,18 @@ def texts(distribution: Distribution) -> Iterator[dict[str, str]]:
     for file in distribution.files or ():
         kind = kind_of(file.name)
         if kind and 500 < (file.size or 0) <= FILE_BYTES_MAX:
-            path = Path(str(file.locate()))
-            if path.is_file():
-                yield {"kind": kind, "package": package, "text": path.read_text("utf-8", "replace")}
+            try:
+                text = Path(str(file.locate())).read_text("utf-8", "replace")
+            except OSError:
+                continue  # listed, but removed since
+            yield {"kind": kind, "package": package, "text": text}
 
 
 def chosen() -> Iterator[dict[str, str]]:
     """Yield as many texts of every kind as fit, at most a few of one kind and package, so that no package prevails."""
     left = dict.fromkeys(("licence", "readme", "module"), KIND_BYTES_MAX)
-    for distribution in sorted(distributions(), key=lambda d: d.metadata["Name"].lower()):
+    found = {d.metadata["Name"].lower(): d for d in distributions() if d.metadata["Name"]}
+    for _, distribution in sorted(found.items()):
         count = dict.fromkeys(left, 0)
         for text in texts(distribution):
             kind, size = text["kind"], len(json.dumps(text["text"]))

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from importlib.metadata import distributions
 from types import ModuleType
+from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
@@ -115,9 +115,20 @@ def service(httpserver: HTTPServer) -> Iterator[dict[str, str]]:
         process.terminate()
 
 
+def described() -> list[dict[str, Any]]:
+    """Describe what is installed in a process of its own: other tests of this one may have put folders on the path."""
+    program = (
+        "import json, runpy, sys; from importlib.metadata import distributions; "
+        "describe = runpy.run_path(sys.argv[1])['describe']; print(json.dumps([describe(d) for d in distributions()]))"
+    )
+    command = [sys.executable, "-P", "-c", program, EXAMPLES / "paged_service" / "service.py"]
+    found: list[dict[str, Any]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    return found
+
+
 async def test_paged_service(run_example: RunExample, service: dict[str, str]):
     module = script("paged_service", "service.py")
-    packages = {each["name"]: each for each in map(module.describe, distributions())}
+    packages = {each["name"]: each for each in described()}
 
     ran = await run_example("paged_service", service)
 
