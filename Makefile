@@ -45,6 +45,7 @@ bench: setup ## measure, print the table, write benchmarks/results.json
 
 docs: setup ## write the generated pages again
 	@$(BIN)/python -m workflow.states_page docs/states.md
+	@$(BIN)/python -m nodes.documentation docs/nodes.md
 
 clean: ## remove the environment
 	rm -rf $(VENV)

@@ -47,6 +47,10 @@ class PoolConfig:
     blob_above_bytes: int = BLOB_ABOVE_BYTES
     blobs_folder: str = ""
     """Where blobs are files, for a single host; empty: they are in PostgreSQL."""
+    outbound_allow: tuple[str, ...] = ()
+    """Networks and places (`address:port`) that workflows may reach beside the public internet."""
+    own_ports: tuple[tuple[int, int], ...] = ()
+    """Ranges of ports that this instance listens on."""
 
     @property
     def limits(self) -> EngineLimits:

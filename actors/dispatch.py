@@ -1,6 +1,7 @@
 """Where a node's work happens: in the actor, or as a Ray task. Decides, runs, and turns every failure into a `NodeError`."""
 
 import asyncio
+import secrets
 from dataclasses import replace
 from typing import Protocol
 
@@ -8,11 +9,14 @@ from actors.config import EngineLimits
 from actors.work import Outcome, SandboxElsewhere, TaskCall, WorkerLost, run_work
 from workflow.config import Frame
 from workflow.errors import Bug, NodeError
+from workflow.http import NoHttp
 from workflow.plan import PlanNode
+from workflow.scripts import ExpressionLimits
 from workflow.spec import Config, Effect, Items, NodeContext, Placement, Sandbox
 
 LOST_WORK = frozenset({"sandbox_crashed", "sandbox_closed"})
 LOSS_PAUSE_S = 0.25
+EXPRESSION_LIMITS = ExpressionLimits()
 
 
 class TaskRunner(Protocol):
@@ -52,7 +56,9 @@ class Dispatcher:
         losses_max = self._limits.task_losses_max if node.effect is Effect.PURE else 1
         for left in reversed(range(losses_max)):
             try:
-                config = await node.template.resolve(frame)
+                frame = replace(frame, seed=secrets.token_hex(16))
+                limits = EXPRESSION_LIMITS.within(context.timeout_ms)
+                config = await node.template.resolve(frame, self.sandbox, limits)
                 return await self._run_once(node, context, config, frame.items, where)
             except WorkerLost as error:
                 lost = NodeError(error.message, error.code, {"retryable": True})
@@ -72,7 +78,7 @@ class Dispatcher:
         if where is Placement.TASK:
             call = TaskCall(
                 node_type=node.type.spec.type,
-                context=replace(context, sandbox=SandboxElsewhere()),
+                context=replace(context, sandbox=SandboxElsewhere(), http=NoHttp()),
                 config=config,
                 items=items,
                 cpu=node.resources.cpu or 1,

@@ -8,7 +8,7 @@ events and results together, so a crash loses a tail of both or of neither, and 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from uuid import UUID
 
@@ -17,12 +17,13 @@ import orjson
 from actors.config import EngineLimits
 from actors.dispatch import Dispatcher
 from actors.journal import Journal
+from actors.lineage import Lineage
 from actors.results import Given, Results, error_handle
 from actors.rows import Rows, Stored, readable
 from actors.work import Outcome
 from workflow.blobs import Blobs, read_blob
 from workflow.commands import AbortNode, Command, FailNode, FinishExecution, SkipNode, StartNode
-from workflow.config import Frame
+from workflow.config import Frame, NodeView
 from workflow.errors import BadInput, Bug, Fenced, NodeError
 from workflow.events import (
     CancelRequested,
@@ -36,6 +37,7 @@ from workflow.events import (
     NodeStarted,
     from_body,
 )
+from workflow.http import HttpClient, NoHttp
 from workflow.machine import may_retry, outstanding, replay, step
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed, Ending, Flush, History, Signal, SignalKind, Verdict
@@ -44,6 +46,8 @@ from workflow.state import initial
 from workflow.states import ExecutionStatus, NodeStatus
 from workflow.values import encode
 
+RETRY_AFTER_MS_MAX = 3_600_000
+"""A failure may ask for a later attempt, as HTTP servers do; it is not listened to beyond this."""
 COMMANDS_AT_ONCE = 64
 """After so many commands the loop lets others on its actor have a turn."""
 
@@ -61,6 +65,7 @@ class Surroundings:
     """Told after each commit, for those who follow the execution."""
     now_ms: Callable[[], int]
     limits: EngineLimits
+    http: HttpClient = field(default_factory=NoHttp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +102,7 @@ class ExecutionLoop:
         self._state = initial(plan, claimed.id)
         self._results = Results(plan, claimed.input, surroundings.limits.released_above_bytes)
         self._rows = Rows(plan)
+        self._lineage = Lineage(plan, self._results)
         self._todo: deque[Command] = deque()
         self._arrived: deque[_Attempt] = deque()
         self._signals: deque[Signal] = deque()
@@ -234,7 +240,7 @@ class ExecutionLoop:
         given = self._results.given(self._state, command.node)
         where = self._around.dispatcher.placement(node, len(given.items), given.bytes)
         inline = node.effect is Effect.PURE and where is Placement.ACTOR
-        if inline and (node.idle or not node.type.spec.yields):
+        if inline and (node.idle or not (node.type.spec.yields or node.template.scripted)):
             self._settle(await self._attempt(command, node, given, where))
             return
         cause = self._journal.seq
@@ -288,6 +294,7 @@ class ExecutionLoop:
             attempt=command.attempt,
             timeout_ms=node.timeout_ms,
             sandbox=self._around.dispatcher.sandbox,
+            http=self._around.http,
             now_ms=started_ms,
             timezone=self.plan.timezone,
             branches=given.branches,
@@ -303,6 +310,7 @@ class ExecutionLoop:
             run_index=command.run_index,
             now_ms=started_ms,
             timezone=self.plan.timezone,
+            nodes=self._views(command, node, given),
         )
         outcome, error = None, None
         try:
@@ -310,6 +318,10 @@ class ExecutionLoop:
         except NodeError as failure:
             error = failure
         return _Attempt(command, started_ms, (perf_counter() - begun) * 1000, outcome, error)
+
+    def _views(self, command: StartNode, node: PlanNode, given: Given) -> dict[str, NodeView]:
+        names = node.template.references
+        return self._lineage.views(self._state, command.node, len(given.items), names) if names else {}
 
     async def _take_arrivals(self) -> None:
         while not self._arrived and not self._signals and not self._todo and not self._time_is_over:
@@ -394,6 +406,7 @@ class ExecutionLoop:
             message=readable(error.message),
             duration_ms=round(duration_ms, 3),
             retryable=bool(error.fields.get("retryable", True)),
+            retry_after_ms=_retry_after_ms(error),
             handles=(counts := {handle: len(items) for handle, items in outputs.items()}),
         )
         if may_retry(self._state, event):
@@ -453,3 +466,8 @@ class ExecutionLoop:
             nodes_completed=self._results.completed_count,
             last_seq=self._journal.seq,
         )
+
+
+def _retry_after_ms(error: NodeError) -> int:
+    wanted = error.fields.get("retry_after_ms", 0)
+    return min(wanted, RETRY_AFTER_MS_MAX) if isinstance(wanted, int) and wanted > 0 else 0

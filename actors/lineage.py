@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from actors.results import Results
 from workflow.config import NodeView
 from workflow.plan import Plan
+from workflow.references import nodes_called
 from workflow.spec import Items, Outputs
 from workflow.state import State
 
@@ -43,7 +44,6 @@ class Lineage:
         self._plan = plan
         self._results = results
         self._inputs: dict[tuple[int, int], _Inputs] = {}
-        self._by_name = {node.name: node.index for node in reversed(plan.nodes)}
 
     def views(self, state: State, index: int, count: int, names: Iterable[str]) -> dict[str, NodeView]:
         """Return what the present run of a node, which is given `count` items, sees of other nodes by name or id.
@@ -52,8 +52,8 @@ class Lineage:
         """
         found = {}
         for name in names:
-            target = self._plan.by_id.get(name, self._by_name.get(name, -1))
-            view = self._view(state, index, count, target) if target >= 0 else None
+            called = nodes_called(self._plan, name)
+            view = self._view(state, index, count, called[0]) if called else None
             if view is not None:
                 found[name] = view
         return found

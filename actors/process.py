@@ -20,6 +20,7 @@ from actors.owner import Owner, OwnerConfig
 from actors.supervisor import Supervisor, SupervisorConfig
 from actors.work import Outcome, TaskCall, run_work
 from nodes.catalog import load_catalog
+from nodes.outbound import GuardedClient, OutboundPolicy, own_addresses
 from nodes.sandbox import LocalSandbox
 from store.blobs import make_blobs
 from store.engine import StoreConfig, make_pool
@@ -103,6 +104,13 @@ class ExecutionProcess:
         )
         notifier = Notifier(config.dsn)
         limits = config.limits
+        client = GuardedClient(
+            OutboundPolicy(
+                allow=tuple(config.outbound_allow),
+                own_ports=tuple((first, last) for first, last in config.own_ports),
+                own_addresses=own_addresses(),
+            )
+        )
         around = Surroundings(
             flush=writer.submit,
             blobs=make_blobs(pool, config.blobs_folder),
@@ -111,6 +119,7 @@ class ExecutionProcess:
             committed=lambda execution_id: notifier.notify(EVENTS_CHANNEL, execution_id),
             now_ms=now_ms,
             limits=limits,
+            http=client,
         )
         self._owner = owner = Owner(self._owner_config(), executions, load_catalog(), around, self._the_lease)
         self._door = Door(owner)
@@ -130,6 +139,7 @@ class ExecutionProcess:
             self._end_lease,
             writer.close,
             notifier.close,
+            client.close,
             sandbox.close,
             pool.close,
         ]

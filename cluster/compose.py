@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.home import Home
 from cluster.ports import Ports
-from configs.settings import Settings
+from configs.settings import RAY_WORKER_PORTS, Settings
 
 NAMESPACE = "rayloom"
 APPLICATION = "rayloom"
@@ -55,7 +55,7 @@ def blobs_folder(settings: Settings, home: Home) -> str:
     return str((settings.blobs.folder or home.blobs).expanduser().resolve())
 
 
-def pool_arguments(settings: Settings, home: Home, dsn: str) -> dict[str, Any]:
+def pool_arguments(settings: Settings, home: Home, ports: Ports, dsn: str) -> dict[str, Any]:
     """Return the fields of `actors.config.PoolConfig`."""
     pool = settings.pool
     return {
@@ -69,6 +69,8 @@ def pool_arguments(settings: Settings, home: Home, dsn: str) -> dict[str, Any]:
         "poll_ms": pool.poll_ms,
         "crashes_max": settings.limits.crashes_max,
         "output_bytes_max": settings.limits.output_bytes_max,
+        "outbound_allow": settings.outbound.allow,
+        "own_ports": [*ports.ranges(), (RAY_WORKER_PORTS[0], RAY_WORKER_PORTS[-1])],
         "blob_above_bytes": settings.limits.blob_above_bytes,
         "blobs_folder": blobs_folder(settings, home),
     }
@@ -90,7 +92,7 @@ def driver_plan(settings: Settings, home: Home, ports: Ports, dsn: str, address:
     return DriverPlan(
         address=address,
         namespace=NAMESPACE,
-        pool=pool_arguments(settings, home, dsn),
+        pool=pool_arguments(settings, home, ports, dsn),
         application=application_arguments(settings, home, dsn),
         builder=BUILDER,
         host=settings.serve.host,

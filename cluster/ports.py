@@ -59,6 +59,13 @@ class Ports:
         """Return the ports by name."""
         return asdict(self)
 
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return all ports as ranges (first, last)."""
+        return [
+            (port, port + (REPLICA_PORTS - 1 if name in _BLOCKS else 0))
+            for name, port in sorted(self.as_json().items())
+        ]
+
 
 _BLOCKS = ("replica_http", "replica_grpc")
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from cluster.instance import load_settings
 from nodes.catalog import load_catalog
+from nodes.sandbox.expression_syntax import expression_faults
 from workflow.compile import FINDINGS_MAX, Compiler
 from workflow.document import parse_document
 from workflow.errors import InvalidDefinition
@@ -16,7 +17,9 @@ def validate_here(document: Any) -> dict[str, Any]:
     checked = decode(encode(document))
     try:
         nodes_max = load_settings().limits.nodes_max
-        findings = Compiler(load_catalog(), nodes_max=nodes_max).validate(parse_document(checked))
+        findings = Compiler(load_catalog(), nodes_max=nodes_max, syntax=expression_faults).validate(
+            parse_document(checked)
+        )
     except InvalidDefinition as error:
         return {"valid": False, "findings": error.fields["findings"]}
     valid = all(finding.severity is not Severity.ERROR for finding in findings)

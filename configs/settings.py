@@ -6,6 +6,7 @@ Values given to `load` win over the environment, it wins over the YAML file name
 lost.
 """
 
+import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,6 +33,23 @@ RAY_WORKER_PORTS = range(10002, 20000)
 
 
 _NOT_SETTINGS = ("config", "instance")  # RAYLOOM_INSTANCE marks the processes of an instance
+
+
+def _is_network(entry: str) -> bool:
+    try:
+        ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_place(entry: str) -> bool:
+    host, _, port = entry.rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return port.isdecimal() and int(port) < 65_536
 
 
 class InvalidSettingsError(ValueError):
@@ -101,6 +119,22 @@ class ServeSettings(_Section):
     proxy: Literal["haproxy", "ray"]
 
 
+class OutboundSettings(_Section):
+    """What workflows may reach beside the public internet."""
+
+    allow: tuple[str, ...]
+
+    @field_validator("allow")
+    @classmethod
+    def _are_networks_or_places(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in allow:
+            if not _is_network(entry) and not _is_place(entry):
+                raise ValueError(
+                    f"{entry!r} is neither a network (10.0.0.0/8) nor an address with a port (127.0.0.1:9000)"
+                )
+        return allow
+
+
 class BlobSettings(_Section):
     """Where large data are kept."""
 
@@ -132,6 +166,7 @@ class Settings(BaseSettings):
     ray: RaySettings
     pool: PoolSettings
     serve: ServeSettings
+    outbound: OutboundSettings
     blobs: BlobSettings
     limits: LimitSettings
 

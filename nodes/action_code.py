@@ -8,6 +8,7 @@ from workflow.spec import (
     MAIN,
     CodeLimits,
     Config,
+    Example,
     Item,
     Items,
     JsonObject,
@@ -83,6 +84,24 @@ SPEC = NodeSpec(
     may_move=True,
     yields=True,
     timeout_ms=_TIMEOUT_MS_MAX + 5_000,
+    examples=(
+        Example(
+            title="Python, once for all items",
+            config={"code": "return [{'total': sum(item['price'] for item in items)}]"},
+            items=[{"price": 3}, {"price": 4}],
+            outputs={"main": [{"total": 7}]},
+        ),
+        Example(
+            title="JavaScript, once for every item; null drops it",
+            config={
+                "language": "javascript",
+                "mode": "each_item",
+                "code": "return item.price > 3 ? {...item, label: item.name.toUpperCase()} : null",
+            },
+            items=[{"name": "pen", "price": 3}, {"name": "book", "price": 4}],
+            outputs={"main": [{"name": "book", "price": 4, "label": "BOOK"}]},
+        ),
+    ),
 )
 
 

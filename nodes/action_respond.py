@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workflow.spec import MAIN, Config, Item, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
+from workflow.spec import MAIN, Config, Example, Item, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
 
 SPEC = NodeSpec(
     type="action.respond",
@@ -10,6 +10,15 @@ SPEC = NodeSpec(
     category="action",
     description="Sets what the execution answers. Its one item holds the answer: `status_code` and `body`.",
     responds=True,
+    aliases=("respond",),
+    examples=(
+        Example(
+            title="A body of its own",
+            config={"respond_with": "json", "body": {"accepted": "{{ $json.order }}"}, "status_code": 202},
+            items=[{"order": 7}],
+            outputs={"main": [{"status_code": 202, "body": {"accepted": 7}}]},
+        ),
+    ),
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",

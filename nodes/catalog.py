@@ -18,9 +18,18 @@ def load_catalog() -> Catalog:
 
     Raises `Bug` where two have the same type name, or an entry point does not load or is something else.
     """
+    return _catalog([*_own(), *_others()])
+
+
+def load_own() -> Catalog:
+    """Collect the node types that come with Rayloom."""
+    return _catalog(_own())
+
+
+def _catalog(found: Iterable[tuple[str, NodeType]]) -> Catalog:
     types: dict[str, NodeType] = {}
     origins: dict[str, str] = {}
-    for origin, node_type in _found():
+    for origin, node_type in found:
         name = node_type.spec.type
         if name in types:
             raise Bug(f"node type {name} exists twice: in {origins[name]} and in {origin}", "duplicate_node_type")
@@ -28,13 +37,16 @@ def load_catalog() -> Catalog:
     return Catalog(types)
 
 
-def _found() -> Iterator[tuple[str, NodeType]]:
+def _own() -> Iterator[tuple[str, NodeType]]:
     for module_info in pkgutil.iter_modules(nodes.__path__, "nodes."):
         if module_info.ispkg or module_info.name == __name__:
             continue
         node_type = getattr(importlib.import_module(module_info.name), "NODE_TYPE", None)
         if isinstance(node_type, NodeType):
             yield module_info.name, node_type
+
+
+def _others() -> Iterator[tuple[str, NodeType]]:
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         for node_type in _loaded(entry_point):
             yield f"entry point {entry_point.name}", node_type

@@ -1,6 +1,6 @@
 """`trigger.manual`: where an execution begins that somebody started."""
 
-from workflow.spec import MAIN, Config, Items, NodeContext, NodeSpec, NodeType, Outputs
+from workflow.spec import MAIN, Config, Example, Items, NodeContext, NodeSpec, NodeType, Outputs
 
 SPEC = NodeSpec(
     type="trigger.manual",
@@ -15,6 +15,8 @@ SPEC = NodeSpec(
     },
     inputs=(),
     trigger=True,
+    aliases=("manual_trigger",),
+    examples=(Example(title="The input goes on", config={}, items=[{"order": 7}], outputs={"main": [{"order": 7}]}),),
 )
 
 

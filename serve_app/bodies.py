@@ -7,6 +7,7 @@ from fastapi import Request
 from workflow.errors import BadInput, TooLarge, Unprocessable
 from workflow.values import decode
 
+PRIORITY_DEFAULT = 5
 DRAIN_BYTES_MAX = 256 * 1024 * 1024
 """A body over the limit is read and thrown away up to here, so that the client sees the answer and not a broken pipe."""
 
@@ -47,6 +48,14 @@ def require_known(value: dict[str, Any], known: frozenset[str]) -> None:
     if unknown:
         fields = {"unknown": unknown[:20], "known": sorted(known)}
         raise Unprocessable(f"the body has a field that is not known here: {unknown[0]!r}", "unknown_field", fields)
+
+
+def priority_of(asked: dict[str, Any]) -> int:
+    """Return the priority that a body asks for. Raises `Unprocessable` unless it is a whole number from 1 to 10."""
+    priority = asked.get("priority", PRIORITY_DEFAULT)
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 1 <= priority <= 10:
+        raise Unprocessable("`priority` is a whole number from 1 to 10", "priority_invalid")
+    return priority
 
 
 def _too_large(size: int, bytes_max: int) -> TooLarge:

@@ -13,6 +13,7 @@ import orjson
 from actors.members import PoolPort
 from actors.pool import ActorPool
 from nodes.catalog import load_catalog
+from nodes.sandbox.expression_syntax import expression_faults
 from serve_app.accepting import Acceptor
 from serve_app.auth import KeyCache
 from serve_app.compiling import DocumentReader
@@ -173,7 +174,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     await pool.refresh()
     refreshing = asyncio.create_task(pool.refresh_for_ever())
     catalog = load_catalog()
-    documents = DocumentReader(Compiler(catalog, nodes_max=config.limits.nodes_max))
+    documents = DocumentReader(Compiler(catalog, nodes_max=config.limits.nodes_max, syntax=expression_faults))
     workflows = Workflows(engine)
     try:
         yield Services(

@@ -13,9 +13,10 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from workflow import config as configs
 from workflow.document import Document, Node, OnError
 from workflow.errors import InvalidDefinition
+from workflow.expression import SyntaxCheck
 from workflow.findings import Finding, Severity, error
-from workflow.graph import connection_findings, graph_findings
-from workflow.plan import Plan, make_plan
+from workflow.graph import connection_findings, graph_findings, plan_or_findings
+from workflow.plan import Plan
 from workflow.spec import ERROR, Catalog, NodeType
 
 FINDINGS_MAX = 200
@@ -30,33 +31,37 @@ class Compiled:
 
 
 class Compiler:
-    """Compiles documents against a catalogue; keeps one schema validator per node type."""
+    """Compiles documents against a catalogue; keeps one schema validator per node type.
 
-    def __init__(self, catalog: Catalog, *, nodes_max: int) -> None:
+    `syntax` judges the expressions that are more than plain paths; without it they are taken on trust.
+    """
+
+    def __init__(self, catalog: Catalog, *, nodes_max: int, syntax: SyntaxCheck | None = None) -> None:
         self._catalog = catalog
         self._nodes_max = nodes_max
+        self._syntax = syntax
         self._validators = {t.spec.type: Draft202012Validator(t.spec.config_schema) for t in catalog}
 
     def compile(self, document: Document) -> Compiled:
         """Return the plan and the warnings. Raises `InvalidDefinition` with all findings when there is an error."""
-        findings = self.validate(document)
+        findings, plan = self._judge(document)
         errors = [f for f in findings if f.severity is Severity.ERROR]
-        if errors:
+        if errors or plan is None:
             first = errors[0]
             raise InvalidDefinition(
                 f"the workflow has {len(errors)} error{'s' if len(errors) > 1 else ''}; the first: {first.message}",
                 fields={"findings": [f.as_dict() for f in findings[:FINDINGS_MAX]]},
             )
-        return Compiled(make_plan(document, self._catalog), tuple(findings))
+        return Compiled(plan, tuple(findings))
 
     def validate(self, document: Document) -> list[Finding]:
         """Return everything found, errors first, each group in the order of the document."""
+        return self._judge(document)[0]
+
+    def _judge(self, document: Document) -> tuple[list[Finding], Plan | None]:
         if len(document.nodes) > self._nodes_max:
-            return [
-                error(
-                    "too_many_nodes", f"a workflow may have {self._nodes_max} nodes, this one has {len(document.nodes)}"
-                )
-            ]
+            message = f"a workflow may have {self._nodes_max} nodes, this one has {len(document.nodes)}"
+            return [error("too_many_nodes", message)], None
         findings = [*self._input_schema(document), *self._ids(document)]
         inputs: dict[str, tuple[str, ...]] = {}
         outputs: dict[str, tuple[str, ...]] = {}
@@ -69,9 +74,12 @@ class Compiler:
                 outputs[node.id] = _outputs(node, node_type)
                 findings += _pinned(node, outputs[node.id])
         findings += connection_findings(document, inputs, outputs)
+        plan = None
         if not any(f.severity is Severity.ERROR for f in findings):
-            findings += graph_findings(document, self._catalog)
-        return sorted(findings, key=lambda f: f.severity is not Severity.ERROR)
+            made = plan_or_findings(document, self._catalog)
+            plan = made if isinstance(made, Plan) else None
+            findings += graph_findings(document, made) if isinstance(made, Plan) else made
+        return sorted(findings, key=lambda f: f.severity is not Severity.ERROR), plan
 
     def _input_schema(self, document: Document) -> Iterator[Finding]:
         try:
@@ -109,7 +117,7 @@ class Compiler:
             place = ".".join(["config", *(str(part) for part in refused.absolute_path)])
             yield error(code, refused.message[:300], node_id, place)
         if not found:
-            for problem in (*node_type.check(config), *configs.problems(config, spec)):
+            for problem in (*node_type.check(config), *configs.problems(config, spec, self._syntax)):
                 place = "config" if not problem.field else f"config.{problem.field}"
                 yield error(problem.code, problem.message, node_id, place)
 

@@ -23,14 +23,14 @@ class _Part(BaseModel):
 class Position(_Part):
     """Where an editor draws the node."""
 
-    x: float = 0
-    y: float = 0
+    x: float = Field(default=0, description="to the right")
+    y: float = Field(default=0, description="downwards")
 
 
 class Resources(_Part):
     """What a node's work needs; asking for any of it places the node as a Ray task."""
 
-    cpu: float = Field(default=0, ge=0, le=1024)
+    cpu: float = Field(default=0, ge=0, le=1024, description="cores; fractions are allowed")
     memory: int = Field(default=0, ge=0, description="bytes")
 
     @property
@@ -71,34 +71,38 @@ TimeZone: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=
 class Node(_Part):
     """One node."""
 
-    id: NodeId
-    type: Annotated[str, StringConstraints(min_length=1, max_length=50)]
-    name: Annotated[str, StringConstraints(max_length=255)] = ""
-    position: Position = Position()
-    config: dict[str, Any] = Field(default_factory=dict)
+    id: NodeId = Field(description="unique in the workflow")
+    type: Annotated[str, StringConstraints(min_length=1, max_length=50)] = Field(description="a type of the catalogue")
+    name: Annotated[str, StringConstraints(max_length=255)] = Field(
+        default="", description="what people call it; expressions may use it where it is unique"
+    )
+    position: Position = Field(default=Position(), description="where an editor draws it")
+    config: dict[str, Any] = Field(default_factory=dict, description="as the JSON Schema of its type says")
     disabled: bool = Field(default=False, description="it does nothing and passes its items on")
     on_error: OnError = Field(default=OnError.STOP, description="what its failure means for the execution")
     retry: RetryPolicy | None = Field(default=None, description="null: it is tried once")
     pinned: dict[Handle, list[dict[str, Any]]] | None = Field(
         default=None, description="the objects that it gives, by output, instead of doing its work"
     )
-    timeout_ms: int | None = Field(default=None, ge=1, le=86_400_000)
-    resources: Resources = Resources()
+    timeout_ms: int | None = Field(
+        default=None, ge=1, le=86_400_000, description="how long one attempt may take; null: as its type says"
+    )
+    resources: Resources = Field(default=Resources(), description="what its work needs")
 
 
 class Connection(_Part):
     """From an output handle of one node to an input handle of another."""
 
-    source: NodeId
-    target: NodeId
-    sourceHandle: Handle = "main"  # noqa: N815 - the spelling of the document
-    targetHandle: Handle = "main"  # noqa: N815
+    source: NodeId = Field(description="the node that items come from")
+    target: NodeId = Field(description="the node that they go to")
+    sourceHandle: Handle = Field(default="main", description="an output of the source")  # noqa: N815 - the document's spelling
+    targetHandle: Handle = Field(default="main", description="an input of the target")  # noqa: N815
 
 
 class WorkflowSettings(_Part):
     """Settings of the whole workflow."""
 
-    isolation: Isolation = Isolation.POOLED
+    isolation: Isolation = Field(default=Isolation.POOLED, description="whether executions share their actor")
     timeout_ms: int = Field(default=0, ge=0, le=2_592_000_000, description="of a whole execution; 0: none")
     max_parallel_nodes: int = Field(default=0, ge=0, le=10_000, description="nodes under way at once; 0: no limit")
     cycles: Cycles = Field(default=Cycles.REFUSE, description="whether connections may lead back without a loop node")
@@ -109,11 +113,11 @@ class WorkflowSettings(_Part):
 class Document(_Part):
     """A workflow as written."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=255)]
-    nodes: list[Node] = Field(default_factory=list)
-    connections: list[Connection] = Field(default_factory=list)
-    settings: WorkflowSettings = WorkflowSettings()
-    viewport: dict[str, Any] = Field(default_factory=dict)
+    name: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(description="what people call it")
+    nodes: list[Node] = Field(default_factory=list, description="in any order")
+    connections: list[Connection] = Field(default_factory=list, description="also accepted as `edges`")
+    settings: WorkflowSettings = Field(default=WorkflowSettings(), description="of the whole workflow")
+    viewport: dict[str, Any] = Field(default_factory=dict, description="what an editor shows; kept as it is")
     input_schema: dict[str, Any] = Field(default_factory=dict, description="JSON Schema that every input must satisfy")
 
 

@@ -70,6 +70,8 @@ class NodeFailed:
     message: str
     duration_ms: float
     retryable: bool = True
+    retry_after_ms: int = 0
+    """The least delay that whoever failed asks for."""
     handles: Mapping[str, int] = field(default_factory=dict)
 
 

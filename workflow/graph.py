@@ -7,6 +7,7 @@ from workflow.document import Cycles, Document, OnError
 from workflow.errors import BadInput
 from workflow.findings import Finding, error, warning
 from workflow.plan import Plan, make_plan
+from workflow.references import reference_findings
 from workflow.regions import ReturnsFromOutside, TwoEntries
 from workflow.spec import ERROR, Catalog, Effect
 
@@ -40,27 +41,29 @@ def connection_findings(
         seen.add(c)
 
 
-def graph_findings(document: Document, catalog: Catalog) -> Iterator[Finding]:
-    """Find what is wrong or odd with the graph as a whole; its nodes and connections have no errors of their own."""
+def plan_or_findings(document: Document, catalog: Catalog) -> Plan | list[Finding]:
+    """Return the plan, or why there can be none; the document's nodes and connections have no errors of their own."""
     ids = [node.id for node in document.nodes]
     try:
-        plan = make_plan(document, catalog)
+        return make_plan(document, catalog)
     except TwoEntries as found:
         names = " -> ".join(ids[index] for index in (*found.cycle, found.cycle[0]))
         message = f"the workflow has a cycle that can be entered in more than one place: {names}"
-        yield error("cycle_with_two_entries", message, ids[found.cycle[0]])
-        return
+        return [error("cycle_with_two_entries", message, ids[found.cycle[0]])]
     except ReturnsFromOutside as found:
         c = document.connections[found.link]
         message = f"{c.source!r} leads back to {c.target!r}, but is not in its body"
-        yield error("return_from_outside_body", message, c.source, f"connections.{found.link}")
-        return
+        return [error("return_from_outside_body", message, c.source, f"connections.{found.link}")]
     except BadInput as refused:  # an expression; each is a finding of its node already
-        yield error(refused.code, refused.message)
-        return
+        return [error(refused.code, refused.message)]
+
+
+def graph_findings(document: Document, plan: Plan) -> Iterator[Finding]:
+    """Find what is wrong or odd with the graph as a whole."""
     yield from _cycles(document, plan)
     yield from _starts(plan)
     yield from _odd_nodes(document, plan)
+    yield from reference_findings(plan)
 
 
 def _cycles(document: Document, plan: Plan) -> Iterator[Finding]:
@@ -99,9 +102,7 @@ def _odd_nodes(document: Document, plan: Plan) -> Iterator[Finding]:
     names = Counter(node.name for node in document.nodes if node.name)
     for node, written in zip(plan.nodes, document.nodes, strict=True):
         if names[written.name] > 1:
-            message = (
-                f"{names[written.name]} nodes are called {written.name!r}; expressions that name it mean the first"
-            )
+            message = f"{names[written.name]} nodes are called {written.name!r}; an expression can mean them by their ids only"
             yield warning("duplicate_node_name", message, node.id, "name")
         if node.idle == "pinned":
             yield warning("pinned_data", f"{node.id!r} gives its pinned data and does no work", node.id, "pinned")

@@ -54,7 +54,7 @@ class HttpClient(Protocol):
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Return the answer, whatever its status.
 
-        Raises `NodeError`: `http_url_invalid`, `http_address_refused`, `http_connect_failed`, `http_tls_failed`,
+        Raises `NodeError`: `http_url_invalid`, `http_header_invalid`, `http_address_refused`, `http_connect_failed`, `http_tls_failed`,
         `http_timeout`, `http_response_too_large`, `http_too_many_redirects`, `http_failed`; `fields["retryable"]` says
         whether trying again may help.
         """

@@ -156,7 +156,7 @@ def _fail(state: State, event: NodeFailed) -> list[Command]:
         node.announced = False
         policy = plan_node.retry
         delay_ms = policy.delay_ms(node.failures, state.execution_id, plan_node.id) if policy else 0
-        node.not_before_ms = event.at_ms + delay_ms
+        node.not_before_ms = event.at_ms + max(delay_ms, event.retry_after_ms)
         return [StartNode(index, node.run_index, node.attempt, node.not_before_ms)]
     if plan_node.on_error is not OnError.STOP:
         return _settled(state, index, NodeStatus.FAILED, event)

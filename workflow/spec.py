@@ -13,6 +13,8 @@ from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
 from uuid import UUID
 
 from workflow.errors import NodeError
+from workflow.http import HttpClient, NoHttp
+from workflow.scripts import Scripts
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -68,14 +70,16 @@ class Placement(StrEnum):
 class Example:
     """A worked example of a node type, shown in its docs and run by the tests.
 
-    `items` are the objects that come in; `outputs` the objects that go out by handle, or None where they differ from one
-    execution to the next.
+    `items` are the objects that come in, or `inputs` by handle where there are several; `outputs` the objects that go out
+    by handle, or None where they differ from one execution to the next; `error` the code of the error that it ends with.
     """
 
     title: str
     config: JsonObject
     items: Sequence[JsonObject] = ()
     outputs: Mapping[str, Sequence[JsonObject]] | None = None
+    inputs: Mapping[str, Sequence[JsonObject]] | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +176,8 @@ class CodeResult:
     logs: str = ""
 
 
-class Sandbox(Protocol):
-    """Runs user code away from everything: no files, no network, no environment, with hard limits."""
+class Sandbox(Scripts, Protocol):
+    """Runs user code and expressions away from everything: no files, no network, no environment, with hard limits."""
 
     async def python(
         self, body: str, arguments: Mapping[str, Any], limits: CodeLimits, *, each: str = ""
@@ -248,6 +252,8 @@ class NodeContext:
     attempt: int
     timeout_ms: int
     sandbox: Sandbox
+    http: HttpClient = field(default_factory=NoHttp)
+    """The way to the world outside."""
     now_ms: int = 0
     """When this attempt began (Unix)."""
     timezone: str = "UTC"

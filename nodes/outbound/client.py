@@ -158,6 +158,10 @@ def _prepare(client: httpx2.AsyncClient, request: HttpRequest) -> httpx2.Request
         for name, value in request.form:
             fields.setdefault(name, []).append(value)
         body["data"] = fields
+    for name, value in request.headers:
+        if not name or not f"{name}{value}".isprintable() or not f"{name}{value}".isascii():
+            message = f"the header {name!r} holds characters that headers cannot hold"
+            raise _failed(request, "http_header_invalid", message, retryable=False)
     url = httpx2.URL(request.url)
     if request.query:
         url = url.copy_merge_params(httpx2.QueryParams([*url.params.multi_items(), *request.query]))

@@ -4,13 +4,28 @@ An address is looked at as what it leads to: IPv4 in IPv6 clothes (mapped, 6to4,
 """
 
 import ipaddress
-from collections.abc import Sequence
+import socket
 from dataclasses import dataclass
 from typing import TypeAlias
+
+import psutil
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_CLOSED = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "100.64.0.0/10",
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "198.18.0.0/15",
+        "240.0.0.0/4",
+        "fec0::/10",
+    )
+)
+"""Not for everybody either, though Python versions differ about some of them."""
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
@@ -40,12 +55,21 @@ class OutboundPolicy:
             return False
         if any(_holds(entry, address) for entry in self.allow):
             return True
-        return not ours and address.is_global and not address.is_multicast
+        closed = any(network.version == address.version and address in network for network in _CLOSED)
+        return not ours and not closed and address.is_global and not address.is_multicast
 
-    @staticmethod
-    def problems(allow: Sequence[str]) -> list[str]:
-        """Return the entries of an allow-list that are neither networks nor places."""
-        return [entry for entry in allow if _network(entry) is None and _place(entry) is None]
+
+def own_addresses() -> tuple[str, ...]:
+    """Return the addresses of this host's interfaces."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    return tuple(
+        sorted(
+            entry.address.partition("%")[0]
+            for entries in psutil.net_if_addrs().values()
+            for entry in entries
+            if entry.family in families
+        )
+    )
 
 
 def unwrapped(address: Address) -> Address:

@@ -9,6 +9,7 @@ import resource
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any
 
 REQUEST = struct.Struct("!QdQ")
@@ -128,13 +129,18 @@ def receive(connection: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-def main(engine_path: str) -> None:
-    """Serve requests until the socket closes."""
-    spec = importlib.util.spec_from_file_location("_quickjs", engine_path)
+def load_engine(path: str) -> Any:
+    """Load the engine's extension module from its file; end the process where it does not load."""
+    spec = importlib.util.spec_from_file_location("_quickjs", path)
     if spec is None or spec.loader is None:
         sys.exit(1)
     quickjs = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(quickjs)
+    return quickjs
+
+
+def serve(evaluate: Callable[[bytes, float, int], tuple[int, bytes, bytes]], prepare: Callable[[], None]) -> None:
+    """Answer requests until the socket closes; `prepare` runs after each answer."""
     connection = socket.socket(fileno=0)
     connection.sendall(b"\0")
     while True:
@@ -144,9 +150,19 @@ def main(engine_path: str) -> None:
         cpu_s = int(used.ru_utime + used.ru_stime + seconds) + 5
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s if hard == resource.RLIM_INFINITY else min(cpu_s, hard), hard))
-        request = receive(connection, size).decode()
-        kind, answer, logs = evaluate(quickjs, request, seconds, memory_bytes)
+        kind, answer, logs = evaluate(receive(connection, size), seconds, memory_bytes)
         connection.sendall(ANSWER.pack(kind, len(answer), len(logs)) + answer + logs)
+        prepare()
+
+
+def main(engine_path: str) -> None:
+    """Serve requests until the socket closes."""
+    quickjs = load_engine(engine_path)
+
+    def run(request: bytes, seconds: float, memory_bytes: int) -> tuple[int, bytes, bytes]:
+        return evaluate(quickjs, request.decode(), seconds, memory_bytes)
+
+    serve(run, lambda: None)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ _ADDRESS_SPACE_BYTES = 4 * 2**30
 _START_TIMEOUT_S = 30.0
 _REQUEST = struct.Struct("!QdQ")
 _ANSWER = struct.Struct("!BQQ")
-_PROGRAM = Path(__file__).with_name("quickjs_program.py")
+CODE_PROGRAM = Path(__file__).with_name("quickjs_program.py")
 
 
 class Kind(IntEnum):
@@ -47,7 +47,8 @@ class Answer:
 class QuickJsWorker:
     """A worker process of QuickJS; started by its first request, used for one request at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Path = CODE_PROGRAM) -> None:
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         self._child: ChildProcess | None = None
         self._socket: socket.socket | None = None
@@ -99,7 +100,7 @@ class QuickJsWorker:
         ours.setblocking(False)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", str(_PROGRAM), _engine_path()],
+                [sys.executable, "-I", "-S", "-B", str(self._program), _engine_path()],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

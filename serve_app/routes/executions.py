@@ -15,7 +15,7 @@ from serve_app import models, views
 from serve_app.accepting import Request as Accepting
 from serve_app.accepting import Submitted
 from serve_app.auth import Editor, Viewer
-from serve_app.bodies import parse_object, read_body
+from serve_app.bodies import PRIORITY_DEFAULT, parse_object, priority_of, read_body
 from serve_app.openapi import DOCUMENT_REF, object_body, problems
 from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, idempotency_key, wait_seconds
 from serve_app.services import Services
@@ -27,8 +27,8 @@ from workflow.states import ExecutionStatus
 
 router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
 
-EXECUTE_FIELDS = frozenset({"input"})
-EXECUTE_DEFINITION_FIELDS = frozenset({"definition", "input"})
+EXECUTE_FIELDS = frozenset({"input", "priority"})
+EXECUTE_DEFINITION_FIELDS = frozenset({"definition", "input", "priority"})
 WAIT = {
     "name": "wait",
     "in": "query",
@@ -42,6 +42,13 @@ KEY = {
     "description": "the same key with the same request returns the same execution; with another request it is refused",
 }
 ITEMS_SCHEMA = {"description": "a JSON object, a list of objects, or null"}
+PRIORITY_SCHEMA = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": 10,
+    "default": PRIORITY_DEFAULT,
+    "description": "of those that are queued, the ones with the higher priority begin first",
+}
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": models.ExecutionOut, "description": "it has ended"},
     202: {"model": models.ExecutionOut, "description": "it is durable and goes its way"},
@@ -57,7 +64,7 @@ def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     "/workflows/{workflow_id}/execute",
     operation_id="execute_workflow",
     responses=ANSWERS,
-    openapi_extra=_body({"input": ITEMS_SCHEMA}, []),
+    openapi_extra=_body({"input": ITEMS_SCHEMA, "priority": PRIORITY_SCHEMA}, []),
 )
 async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Editor, services: Asked) -> Response:
     """Execute the current version of a workflow."""
@@ -77,6 +84,7 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ed
         trigger_type="api",
         triggered_by=caller.user_id,
         isolation=current.isolation,
+        priority=priority_of(asked),
         idempotency=idempotency_key(request, body),
     )
 
@@ -103,7 +111,9 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ed
     "/executions",
     operation_id="execute_definition",
     responses=ANSWERS,
-    openapi_extra=_body({"definition": DOCUMENT_REF, "input": ITEMS_SCHEMA}, ["definition"]),
+    openapi_extra=_body(
+        {"definition": DOCUMENT_REF, "input": ITEMS_SCHEMA, "priority": PRIORITY_SCHEMA}, ["definition"]
+    ),
 )
 async def execute_definition(request: Request, caller: Editor, services: Asked) -> Response:
     """Execute a workflow document that is sent along; it is stored with the execution."""
@@ -127,6 +137,7 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
         trigger_type="api",
         triggered_by=caller.user_id,
         isolation=document.settings.isolation,
+        priority=priority_of(asked),
         idempotency=idempotency_key(request, body),
     )
 

@@ -330,3 +330,16 @@ async def test_bad_parameters_of_executions_are_clear_problems(api: Api):
     for path, code in BAD_ASKS:
         response = await api.call("GET", path.format(id=execution))
         assert (response.status_code, response.json()["code"]) == (422, code), path
+
+
+async def test_an_execution_has_the_priority_that_was_asked_for(api: Api):
+    definition = {"name": "w", "nodes": [SET]}
+    urgent = await api.call("POST", "executions", json={"definition": definition, "priority": 9})
+    plain = await api.call("POST", "executions", json={"definition": definition})
+
+    assert [
+        (await api.call("GET", f"executions/{each.json()['id']}")).json()["priority"] for each in (urgent, plain)
+    ] == [
+        9,
+        5,
+    ]

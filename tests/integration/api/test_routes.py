@@ -374,6 +374,8 @@ BAD_BODIES = [
     (b'{"definition":[]}', 422, "invalid_definition"),
     (b'{"definition":{"name":"w","nodes":[{"id":"a","type":"no.such"}]}}', 422, "invalid_definition"),
     (b'{"definition":{"name":"w","nodes":[{"id":"a","type":"data.set"}]},"input":7}', 422, "input_invalid"),
+    (b'{"definition":{"name":"w","nodes":[{"id":"a","type":"data.set"}]},"priority":11}', 422, "priority_invalid"),
+    (b'{"definition":{"name":"w","nodes":[{"id":"a","type":"data.set"}]},"priority":true}', 422, "priority_invalid"),
     (b'{"definition":"' + b"x" * 1_100_000 + b'"}', 413, "body_too_large"),
     (b'{"definition":{"name":"w","nodes":[]},"input":{"x":"' + b"x" * 200_000 + b'"}}', 413, "input_too_large"),
 ]

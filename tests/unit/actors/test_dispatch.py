@@ -10,6 +10,8 @@ from actors.config import EngineLimits
 from actors.dispatch import Dispatcher
 from actors.ids import new_id
 from actors.work import Outcome, TaskCall, WorkerLost
+from nodes import data_set
+from nodes.sandbox import LocalSandbox
 from tests.graphs import graph
 from tests.unit.actors.plant import NoSandbox
 from workflow.config import ConfigTemplate, Frame
@@ -154,3 +156,32 @@ async def test_a_node_that_takes_too_long_and_one_that_breaks_are_node_errors():
 
     assert slow.value.code == "node_timeout"
     assert (broken.value.code, broken.value.message) == ("node_crashed", "ZeroDivisionError: oops")
+
+
+async def test_expressions_see_the_attempt_and_stay_within_its_time():
+    plain = node()
+
+    def with_config(text: str) -> PlanNode:
+        return replace(plain, type=data_set.NODE_TYPE, template=ConfigTemplate({"values": {"x": text}}, data_set.SPEC))
+
+    async with LocalSandbox(1) as sandbox:
+        limits = EngineLimits(inline_items_max=10, inline_bytes_max=1_000, task_losses_max=3)
+        runner = Dispatcher(sandbox, Tasks(), limits, pid=1, host="here")
+        seen = replace(frame([{"json": {}}]), run_index=2, now_ms=5, timezone="Asia/Tokyo")
+
+        outcome = await runner.run(
+            with_config("{{ [$runIndex, $now.toMillis(), $now.zoneName, $workflow.name] }}"),
+            context(timeout_ms=20_000),
+            seen,
+            Placement.ACTOR,
+        )
+        with pytest.raises(NodeError) as endless:
+            await runner.run(
+                with_config("{{ (() => { while (true); })() }}"),
+                context(timeout_ms=200),
+                frame([{"json": {}}]),
+                Placement.ACTOR,
+            )
+
+    assert outcome.outputs["main"][0]["json"] == {"x": [2, 5, "Asia/Tokyo", "w"]}
+    assert (endless.value.code, endless.value.fields) == ("expression_timeout", {"timeout_ms": 200})

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from nodes.sandbox import LocalSandbox
+from nodes.sandbox.expression_syntax import expression_faults
 from workflow.compile import Compiler
 from workflow.config import ConfigTemplate, Frame
 from workflow.document import Document, Node
@@ -44,7 +45,7 @@ async def context(sandbox: LocalSandbox) -> NodeContext:
 
 def findings(node_type: NodeType, config: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (code, field) of each error that compiling a workflow of this one node finds in its config."""
-    compiler = Compiler(Catalog({node_type.spec.type: node_type}), nodes_max=10)
+    compiler = Compiler(Catalog({node_type.spec.type: node_type}), nodes_max=10, syntax=expression_faults)
     document = Document(name="test", nodes=[Node(id="n1", type=node_type.spec.type, config=config)])
     return [
         (f.code, f.field.removeprefix("config."))
@@ -85,7 +86,7 @@ def run_node(context: NodeContext) -> RunNode:
         frame = Frame(
             items=items, execution_id=EXECUTION_ID, workflow_id=WORKFLOW_ID, workflow_name="Orders", now_ms=NOW_MS
         )
-        config_of_items = await ConfigTemplate(config, node_type.spec).resolve(frame)
+        config_of_items = await ConfigTemplate(config, node_type.spec).resolve(frame, context.sandbox)
         return await node_type.run(context, config_of_items, items)
 
     return run

@@ -49,6 +49,11 @@ def test_every_module_with_a_category_prefix_has_a_node_type():
     assert {each.spec.type.replace(".", "_") for each in load_catalog()} >= files
 
 
+def test_no_name_means_two_types():
+    names = [name for each in load_catalog() for name in (each.spec.type, *each.spec.aliases)]
+    assert len(names) == len(set(names))
+
+
 def test_finds_types_of_other_packages(entry_point):
     entry_point("FOREIGN")
     assert load_catalog().get("acme.one") is FOREIGN

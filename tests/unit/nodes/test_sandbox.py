@@ -116,7 +116,7 @@ async def test_making_one_starts_nothing_and_start_starts_one_worker_each(langua
     sandbox = LocalSandbox(size=4)
     assert worker_pids() == before
     await sandbox.start()
-    assert len(worker_pids() - before) == 2
+    assert len(worker_pids() - before) == 3
     await sandbox.close()
     assert worker_pids() == before
 

@@ -164,7 +164,7 @@ async def test_data_is_never_code(sandbox):
 
 
 def test_an_orphaned_worker_ends_with_its_parent():
-    """The parent dies without a word while both workers are idle; both see their pipe close."""
+    """The parent dies without a word while all workers are idle; all see their pipe close."""
     program = (
         "import asyncio, os, psutil\n"
         "from nodes.sandbox import LocalSandbox\n"
@@ -177,7 +177,7 @@ def test_an_orphaned_worker_ends_with_its_parent():
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     pids = [int(each) for each in ended.stdout.split()]
-    assert len(pids) == 2, ended.stderr
+    assert len(pids) == 3, ended.stderr
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and any(running(pid) for pid in pids):
         os.sched_yield()

@@ -184,3 +184,37 @@ def test_a_chain_of_thousands_compiles_without_recursion():
     plan = Compiler(drawing_catalog(), nodes_max=5_000).compile(document(chain)).plan
 
     assert len(plan.nodes) == 4_000
+
+
+def expressions(*nodes: tuple[str, str], edges: list[tuple[str, str]], **settings) -> dict:
+    """A workflow of nodes (id, expression), each called by its id in capitals."""
+    made = [{"id": i, "name": i.upper(), "type": "draw.pure", "config": {"v": ["{{ " + e + " }}"]}} for i, e in nodes]
+    return {"nodes": made, "connections": connect(*edges), **settings}
+
+
+@pytest.mark.parametrize(
+    ("c", "expected"),
+    [
+        ("$node.A.json.x + $('b').first().json.x", []),
+        ("$node['A'].json.x", []),
+        ("$('nope').first()", [("invalid_reference", "c", "config.v[0]")]),
+        ("$('C').first()", [("non_ancestor_reference", "c", "config.v[0]")]),
+        ("$('d').first().json", [("non_ancestor_reference", "c", "config.v[0]")]),
+        ("$($json.which).first()", [("dynamic_reference", "c", "config.v[0]")]),
+        ("$json.a", []),
+    ],
+)
+def test_an_expression_names_nodes_that_come_before_it(compiler, c, expected):
+    value = expressions(("a", "1"), ("b", "2"), ("c", c), ("d", "3"), edges=[("a", "b"), ("b", "c"), ("a", "d")])
+    assert [each for each in found(compiler, value) if each[0] != "no_trigger"] == expected
+
+
+def test_a_name_that_two_nodes_have_is_ambiguous(compiler):
+    value = expressions(("a", "1"), ("b", "1"), ("c", "$('A').first()"), edges=[("a", "b"), ("b", "c")])
+    value["nodes"][1]["name"] = "A"
+    assert ("ambiguous_reference", "c", "config.v[0]") in found(compiler, value)
+
+
+def test_a_reference_in_a_literal_field_is_none(compiler):
+    plan = compiler.compile(parse_document({"name": "w", **expressions(("a", "'$node.X'"), edges=[])})).plan
+    assert dict(plan.nodes[0].template.references) == {}
