@@ -21,6 +21,7 @@ from store.memory import MemoryLeases, MemoryStore
 from store.memory_blobs import MemoryBlobs
 from store.memory_executions import MemoryExecutions
 from workflow.errors import Bug, NodeError
+from workflow.http import HttpClient
 from workflow.plan import Plan
 from workflow.ports import (
     EventRow,
@@ -52,13 +53,18 @@ class LocalEngine:
     """Executes one workflow, once."""
 
     def __init__(
-        self, catalog: Catalog, sandbox: Sandbox, output_bytes_max: int, committed: Callable[[EventRow], None]
+        self,
+        catalog: Catalog,
+        sandbox: Sandbox,
+        http: HttpClient,
+        output_bytes_max: int,
+        committed: Callable[[EventRow], None],
     ) -> None:
         self._store = MemoryStore(now_ms)
         self._executions = MemoryExecutions(self._store)
         self._committed = committed
         limits = EngineLimits(output_bytes_max=output_bytes_max, blob_above_bytes=sys.maxsize)
-        tasks = InlineTasks(catalog, sandbox)
+        tasks = InlineTasks(catalog, sandbox, http)
         self._around = Surroundings(
             flush=self._flush,
             blobs=MemoryBlobs(self._store),
@@ -67,6 +73,7 @@ class LocalEngine:
             committed=lambda _: None,
             now_ms=now_ms,
             limits=limits,
+            http=http,
         )
         self._loop: ExecutionLoop | None = None
 
@@ -120,16 +127,17 @@ class LocalEngine:
 class InlineTasks:
     """What would be Ray tasks, in this process."""
 
-    def __init__(self, catalog: Catalog, sandbox: Sandbox) -> None:
+    def __init__(self, catalog: Catalog, sandbox: Sandbox, http: HttpClient) -> None:
         self._catalog = catalog
         self._sandbox = sandbox
+        self._http = http
 
     async def run(self, call: TaskCall) -> Outcome:
         """Do the work here. Raises `NodeError`."""
         node_type = self._catalog.get(call.node_type)
         if node_type is None:
             raise NodeError(f"the node type {call.node_type!r} is not installed here", "invalid_node_type")
-        context = replace(call.context, sandbox=self._sandbox)
+        context = replace(call.context, sandbox=self._sandbox, http=self._http)
         outputs = await run_work(node_type, context, call.config, call.items)
         return Outcome(
             outputs=outputs, logs="\n".join(context.logs), placement=Placement.TASK, pid=os.getpid(), host=HOST

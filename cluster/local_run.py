@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from actors.local import LocalEngine, LocalResult
 from cluster.client import Message
 from cluster.instance import load_settings
 from nodes.catalog import load_catalog
+from nodes.outbound import GuardedClient, OutboundPolicy, own_addresses
 from nodes.sandbox import LocalSandbox
 from workflow.compile import Compiler
 from workflow.document import parse_document
@@ -29,7 +30,8 @@ def run_here(definition: Any, given: Any, show: Callable[[Message], None]) -> tu
     Ctrl-C asks for the execution to stop; a second one ends the process at once. Raises `InvalidDefinition`, `BadInput`,
     `Unprocessable`, `TooLarge`.
     """
-    limits = load_settings().limits
+    settings = load_settings()
+    limits = settings.limits
     checked = decode(encode(definition))
     document = parse_document(checked)
     catalog = load_catalog()
@@ -47,8 +49,11 @@ def run_here(definition: Any, given: Any, show: Callable[[Message], None]) -> tu
             loop.remove_signal_handler(signal.SIGINT)
             engine.cancel()
 
-        async with LocalSandbox(SANDBOX_WORKERS) as sandbox:
-            engine = LocalEngine(catalog, sandbox, limits.output_bytes_max, lambda row: show(_message(row)))
+        policy = OutboundPolicy(allow=tuple(settings.outbound.allow), own_addresses=own_addresses())
+        client = GuardedClient(policy)
+        async with LocalSandbox(SANDBOX_WORKERS) as sandbox, AsyncExitStack() as stack:
+            stack.push_async_callback(client.close)
+            engine = LocalEngine(catalog, sandbox, client, limits.output_bytes_max, lambda row: show(_message(row)))
             with suppress(ValueError, NotImplementedError):  # only the main thread may listen to signals
                 loop.add_signal_handler(signal.SIGINT, interrupt)
             return await engine.run(encode(checked), plan, data), interrupted

@@ -135,11 +135,13 @@ def _has_body(node: PlanNode) -> bool:
 
 
 def _kept(nodes: Sequence[PlanNode], regions: Regions) -> set[int]:
-    """Return the nodes that respond, that lead to the header of a cycle, or that an expression behind them may look back at.
+    """Return the nodes that respond, that lead to the header of a cycle, that expressions name, or that these look through.
 
     An expression that names another node looks back through all nodes before its own, to find which items belong together.
     """
+    named = frozenset[str]().union(*(node.template.references for node in nodes))
     kept = {node.index for node in nodes if node.type.spec.responds}
+    kept.update(node.index for node in nodes if node.id in named or node.name in named)
     kept.update(edge.source for header in regions.headed_by for edge in nodes[header].inputs)
     seen: set[int] = set()
     todo = [node.index for node in nodes if node.template.references]

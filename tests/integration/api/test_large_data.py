@@ -57,6 +57,16 @@ async def test_the_items_of_a_large_result_come_in_pages(api: Api):
     assert absent.status_code == 404
 
 
+async def test_an_expression_still_sees_a_large_result_that_others_have_passed(api: Api):
+    steps = [{**SET, "id": name, "name": name.upper(), "config": {}} for name in "bcd"]
+    last = {**SET, "id": "z", "config": {"keep_input": False, "values": {"far": "{{ $node['a'].json.x }}"}}}
+    links = (("a", "b"), ("b", "c"), ("c", "d"), ("d", "z"))
+    ended = (await api.run(SET, *steps, last, connections=links, given=GIVEN)).json()
+
+    assert ended["status"] == "completed", ended
+    assert [item["far"] for item in ended["output"]["z"]] == [item["n"] for item in GIVEN]
+
+
 async def test_a_large_input_of_a_queued_execution_is_fetched_by_who_claims_it(api: Api, dsn: str):
     api.pool.absent = True
     await asyncio.sleep(1.2)

@@ -170,6 +170,13 @@ def test_what_no_connection_takes_on_is_not_held():
     assert held(results, plan) == ["b"], "an end is kept, whatever it gave"
 
 
+def test_what_expressions_name_and_what_they_look_through_is_kept():
+    nodes = {"d": {"config": {"x": "{{ $node['s'].json.n }}"}}}
+    plan = graph("a -> b -> c -> d -> e; a -> s -> t", nodes=nodes)
+
+    assert {plan.nodes[index].id for index in plan.kept} == {"a", "b", "c", "s", "e", "t"}
+
+
 def test_what_leads_into_a_loop_is_kept_and_what_passes_through_its_body_is_not():
     results, state, plan = begun("a -> loop:loop -> b -> c -> loop; loop:done -> e")
     ended(results, state, plan, "a", {"main": 1})
