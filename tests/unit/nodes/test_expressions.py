@@ -78,6 +78,7 @@ async def test_one_item_that_fails_fails_alone(sandbox):
         "item_index": 1,
         "expression": "$json.a.b + 1",
         "field": "values.deep[1]",
+        "retryable": False,
         "line": 2,
         "column": 3,
     }
@@ -91,7 +92,12 @@ async def test_a_plain_path_fails_with_the_same_fields(sandbox):
     with pytest.raises(NodeError) as failed:
         config.of(0)
     assert failed.value.message == "TypeError: cannot read property 'y' of undefined (values.a, item 0)"
-    assert failed.value.fields == {"item_index": 0, "expression": "$json.x.y", "field": "values.a"}
+    assert failed.value.fields == {
+        "item_index": 0,
+        "expression": "$json.x.y",
+        "field": "values.a",
+        "retryable": False,
+    }
 
 
 async def test_the_engine_is_asked_once_for_all_and_only_when_needed(sandbox):
