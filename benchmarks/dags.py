@@ -1,6 +1,6 @@
 """Real scientific workflows as Rayloom workflows: each task becomes a node that lasts as long as the task did, scaled.
 
-Read from a folder of WfFormat 1.5 files (`*.json.gz`), as WfCommons collects them; the folder is named by RAYLOOM_BENCH_DAGS.
+Read from a folder of WfFormat 1.5 files (`*.json.gz`), as WfCommons collects them; the folder is named by BENCH_DAGS.
 """
 
 import gzip

@@ -13,7 +13,7 @@ MAKESPAN_S = 10.0
 EFFICIENCY_MIN = 0.9
 SHRUNK = 1_000
 OVERHEAD_MS_MAX = 1.0
-FOLDER = "RAYLOOM_BENCH_DAGS"
+FOLDER = "BENCH_DAGS"
 
 
 def dags_efficiency(bench: Bench) -> Row:
@@ -74,7 +74,8 @@ def _measure(bench: Bench, dag: Dag, runtimes_s: tuple[float, ...]) -> tuple[flo
     workflow_id = bench.api.store(document(dag, runtimes_s, SLOTS))
     execution, _ = bench.api.execute(workflow_id)
     _check(dag, bench.api.nodes(execution["id"]))
-    taken_s = (_moment(execution["completed_at"]) - _moment(execution["started_at"])).total_seconds()
+    timings = execution["timings"]
+    taken_s = (_moment(timings["completed_at"]) - _moment(timings["started_at"])).total_seconds()
     return greedy_makespan_s(dag, runtimes_s, SLOTS), taken_s
 
 

@@ -1,7 +1,8 @@
 """What runs inside a worker process of expressions: reads requests from its socket (descriptor 0), answers them.
 
 Started by path in an isolated interpreter without packages, so it imports nothing of ours but the module beside it;
-`expressions` is the other end. Each request gets a runtime of its own, which was made while the worker was idle.
+`expressions` is the other end. Each execution gets a runtime of its own, which was made while the worker was idle and is used
+again as long as the requests are that execution's: everything in it that an expression can reach is frozen.
 """
 
 import os
@@ -40,16 +41,19 @@ def sections(request: bytes) -> list[str]:
 
 
 class Evaluator:
-    """Evaluates requests, each in a runtime that is made before it is needed."""
+    """Evaluates requests; the next execution's runtime is made before it is needed."""
 
     def __init__(self, quickjs: Any, program: str) -> None:
         self._quickjs = quickjs
         self._program = program
         self._ready: tuple[Any, Any] | None = None
+        self._present: tuple[Any, Any] | None = None
+        self._owner = ""
 
     def prepare(self) -> None:
-        """Make the runtime of the next request."""
-        self._ready = self._make()
+        """Make the runtime of the next execution."""
+        if self._ready is None:
+            self._ready = self._make()
 
     def _make(self) -> tuple[Any, Any]:
         context = self._quickjs.Context()
@@ -58,14 +62,20 @@ class Evaluator:
 
     def evaluate(self, request: bytes, seconds: float, memory_bytes: int) -> tuple[int, bytes, bytes]:
         """Run one request; return the kind of the answer, the answer and nothing."""
-        context, run = self._ready or self._make()
-        self._ready = None
+        owner, *texts = sections(request)
+        context, run = self._runtime_of(owner)
         context.set_memory_limit(memory_bytes)
         context.set_time_limit(seconds)
         try:
-            return VALUE, run(*sections(request)).encode(), b""
+            return VALUE, run(*texts).encode(), b""
         except self._quickjs.JSException as error:
+            self._present = None  # it was stopped somewhere in the middle
             return ENGINE, str(error).encode("utf-8", "replace"), b""
+
+    def _runtime_of(self, owner: str) -> tuple[Any, Any]:
+        if self._present is None or self._owner != owner:
+            self._present, self._ready, self._owner = self._ready or self._make(), None, owner
+        return self._present
 
 
 def main(engine_path: str) -> None:

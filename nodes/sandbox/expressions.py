@@ -22,7 +22,7 @@ _ROUNDS_MAX = 8
 
 
 class ExpressionSandbox:
-    """Evaluates expressions in up to `size` workers, each evaluation in a fresh engine."""
+    """Evaluates expressions in up to `size` workers; no engine ever serves two executions."""
 
     def __init__(self, size: int) -> None:
         self._pool = WorkerPool(lambda: QuickJsWorker(_PROGRAM), size)
@@ -40,10 +40,11 @@ class ExpressionSandbox:
     async def evaluate(self, task: ScriptTask, limits: ExpressionLimits) -> ScriptResults:
         """Evaluate every script for every row; see `Scripts.evaluate`."""
         names = set(task.zones)
+        owner = str(task.scope["execution"]["id"]).encode()
         texts = _texts(task)
         for _ in range(_ROUNDS_MAX):
             head = _head(task, limits, self._zones.tables(names))
-            answer = await self._run([head, *texts], limits)
+            answer = await self._run([owner, head, *texts], limits)
             results = _results(answer, limits)
             missing = results["zones"]
             if not missing:

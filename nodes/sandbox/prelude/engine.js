@@ -188,6 +188,7 @@ const reported = (error) => {
 
 const evaluate = (headText, ...texts) => {
   const head = JSON.parse(headText);
+  missing.clear();
   for (const [name, table] of Object.entries(head.zones)) zones.set(name, table);
   clock.now = head.now;
   clock.zone = checkedZone(head.zone);

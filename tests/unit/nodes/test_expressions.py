@@ -1,11 +1,13 @@
 """Placeholders filled in with the real engine: types, items, errors, other nodes, limits, schemas."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
 from nodes.data_set import NODE_TYPE, SPEC
 from nodes.sandbox.expression_syntax import expression_faults
+from tests.unit.nodes.conftest import EXECUTION_ID
 from tests.unit.nodes.scripting import Recorder, frame, javascript, one, resolve
 from workflow.config import ConfigTemplate, NodeView, problems
 from workflow.errors import NodeError
@@ -316,3 +318,22 @@ def test_what_is_not_javascript_is_found_when_compiling(text, place):
     )
     assert found[0].message.startswith(place)
     assert NODE_TYPE.check({"values": {}}) == []
+
+
+async def test_an_engine_serves_one_execution_again_and_again_and_never_another_one(sandbox):
+    """What an expression could leave behind is frozen; what the engine itself keeps must not tell one execution of another."""
+    other = UUID(int=7)
+    leave = "{{ (() => { try { globalThis.left = 1 } catch {} return typeof left + $execution.id })() }}"
+    for _ in range(3):
+        for execution_id in (EXECUTION_ID, other):
+            config = await resolve(sandbox, {"x": leave}, frame({}, execution_id=execution_id))
+            assert config.of(0)["values"]["x"] == f"undefined{execution_id}"
+            endless_loop = "{{ (() => { while (true); })() }}"
+            with pytest.raises(NodeError) as endless:
+                await resolve(
+                    sandbox, endless_loop, frame({}, execution_id=execution_id), ExpressionLimits(timeout_ms=50)
+                )
+            assert endless.value.code == "expression_timeout"
+            zone = "{{ $now.setZone($json.z).zoneName }}"
+            config = await resolve(sandbox, {"x": zone}, frame({"z": "Asia/Kolkata"}, execution_id=execution_id))
+            assert config.of(0)["values"]["x"] == "Asia/Kolkata"
