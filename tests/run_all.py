@@ -50,7 +50,8 @@ class Counts:
 
 
 GROUPS = (
-    Group("unit, contract, simulation, integration", ("-m", "not chaos and not e2e", "tests")),
+    Group("unit, simulation", ("-m", "not chaos and not e2e", "tests/unit", "tests/simulation")),
+    Group("contract, integration", ("-m", "not chaos and not e2e", "tests/contract", "tests/integration")),
     Group("a Ray head", ("-m", "chaos", "tests/integration/cluster"), "tests/integration/cluster"),
     Group("end to end", ("-m", "e2e", "tests/e2e"), "tests/e2e"),
     Group("chaos, HAProxy", ("-m", "chaos", f"--ignore={DEFAULT_PROXY}", "tests/chaos"), "tests/chaos"),
