@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from workflow.errors import InvalidRequest, RayloomError
+from workflow.errors import InvalidRequest, RayloomError, StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 RESERVED = frozenset({"type", "title", "status", "detail", "code"})
@@ -46,7 +46,9 @@ def answer_errors(app: FastAPI) -> None:
             raise error
         if not isinstance(error, InvalidRequest) and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("request.failed", code=error.code, error=error.message)
-        return problem(error.status, error.code, error.message, error.fields)
+        # What the driver says names the database's host and port; that is for the log alone.
+        message = "the database does not answer just now" if isinstance(error, StoreUnavailable) else error.message
+        return problem(error.status, error.code, message, error.fields)
 
     async def malformed(_request: Request, error: Exception) -> Response:
         if not isinstance(error, RequestValidationError):
