@@ -17,7 +17,9 @@ from actors.work import Outcome, TaskCall, run_work
 from nodes.catalog import load_catalog
 from nodes.outbound import GuardedClient, OutboundPolicy
 from nodes.sandbox import LocalSandbox
-from tests.unit.actors.plant import Plant, claimed
+from store.memory_blobs import MemoryBlobs
+from tests.unit.actors.plant import WORKSPACE, Plant, claimed
+from workflow.blobs import BlobRef
 from workflow.ports import NodeRow
 from workflow.spec import Placement
 
@@ -86,6 +88,11 @@ async def run_example() -> AsyncIterator[RunExample]:
 
     async with LocalSandbox(size=2) as sandbox:
 
+        async def kept(content: bytes | None, reference: BlobRef | None) -> bytes | None:
+            if reference is None:
+                return content
+            return (await MemoryBlobs(plant.store).get(WORKSPACE, [reference.sha256]))[reference.sha256]
+
         async def run(name: str, given: Any) -> Ran:
             tasks = InlineTasks(sandbox)
             process = plant.process(sandbox=sandbox, tasks=tasks, http=client, catalog=load_catalog())
@@ -95,8 +102,10 @@ async def run_example() -> AsyncIterator[RunExample]:
             row = plant.row(accepted.id)
             runs: dict[str, list[NodeRow]] = {}
             for _, each in sorted(row.nodes.values(), key=lambda pair: pair[1].run_index):
-                runs.setdefault(each.node_id, []).append(each)
-            return Ran(row.status.value, orjson.loads(row.output) if row.output else None, runs, tasks.of)
+                output = await kept(each.output, each.output_ref)
+                runs.setdefault(each.node_id, []).append(replace(each, output=output))
+            answer = await kept(row.output, row.output_ref)
+            return Ran(row.status.value, orjson.loads(answer) if answer else None, runs, tasks.of)
 
         yield run
         await plant.close()
