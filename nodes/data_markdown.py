@@ -1,9 +1,5 @@
 """`data.markdown`: Markdown to HTML and back."""
 
-import nh3
-from markdown_it import MarkdownIt
-from markdownify import ASTERISK, ATX, UNDERLINED, markdownify
-
 from nodes.fields import path_of, write
 from nodes.lineage import carried
 from nodes.markup import check_markup
@@ -100,6 +96,9 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
 
 
 def _html(text: str, config: JsonObject) -> str:
+    import nh3  # here, as in `_markdown`: every process knows all node types, few ever write Markdown
+    from markdown_it import MarkdownIt
+
     raw = config.get("html", "escape") == "clean"
     markdown = MarkdownIt("commonmark", {"html": raw, "breaks": config.get("line_breaks", False)})
     html = str(markdown.enable(["table", "strikethrough"]).render(text))
@@ -109,6 +108,9 @@ def _html(text: str, config: JsonObject) -> str:
 
 
 def _markdown(html: str, config: JsonObject) -> str:
+    import nh3
+    from markdownify import ASTERISK, ATX, UNDERLINED, markdownify
+
     check_markup(html)
     style = ATX if config.get("headings", "atx") == "atx" else UNDERLINED
     try:
