@@ -12,10 +12,9 @@ from typing import Any
 from nodes import keys
 from nodes.conversions import text_of
 from nodes.encodings import ENCODINGS, decoded, encoded
-from nodes.fields import FIELD_SCHEMA, path_of, problems_of, write
-from nodes.lineage import carried
+from nodes.fields import problems_of
 from nodes.options import text, whole_number, wrong
-from nodes.sources import file_in
+from nodes.sources import file_in, target_properties, with_result
 from workflow.errors import NodeError
 from workflow.spec import (
     MAIN,
@@ -166,18 +165,7 @@ SPEC = NodeSpec(
                 "title": "Alphabet",
                 "description": "The characters of a random string.",
             },
-            "into": {
-                **FIELD_SCHEMA,
-                "default": "result",
-                "title": "Into",
-                "description": "The field that gets the result, dotted.",
-            },
-            "keep_input": {
-                "type": "boolean",
-                "default": True,
-                "title": "Keep input",
-                "description": "Whether the other fields of the item are kept.",
-            },
+            **target_properties("result"),
         },
         "additionalProperties": False,
         "allOf": [
@@ -202,9 +190,8 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
     for index, item in enumerate(items):
         with context.item(index):
             filled = config.of(index)
-            target = dict(item["json"]) if filled.get("keep_input", True) else {}
-            write(target, path_of(filled.get("into", "result")), _OPERATIONS[filled["operation"]](item, filled, known))
-            results.append(carried(item, index, target))
+            made = _OPERATIONS[filled["operation"]](item, filled, known)
+            results.append(with_result(item, index, filled, made, "result"))
     return {MAIN: results}
 
 

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from nodes import calendars, options, timepatterns
 from nodes.conversions import shown
-from nodes.fields import FIELD_SCHEMA, path_of, problems_of, write
-from nodes.lineage import carried
+from nodes.fields import problems_of
 from nodes.moments import from_unix_ms, iso, moment_of, out_of_range, zone_of
+from nodes.sources import target_properties, with_result
 from workflow.errors import NodeError
 from workflow.spec import (
     MAIN,
@@ -163,18 +163,7 @@ SPEC = NodeSpec(
                 "title": "Direction",
                 "description": "For `round`: to the beginning before, after, or nearest.",
             },
-            "into": {
-                **FIELD_SCHEMA,
-                "default": "result",
-                "title": "Into",
-                "description": "The field that gets the result, dotted.",
-            },
-            "keep_input": {
-                "type": "boolean",
-                "default": True,
-                "title": "Keep input",
-                "description": "Whether the other fields of the item are kept.",
-            },
+            **target_properties("result"),
         },
         "additionalProperties": False,
         "allOf": [
@@ -200,9 +189,7 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
     for index, item in enumerate(items):
         with context.item(index):
             filled = config.of(index)
-            target = dict(item["json"]) if filled.get("keep_input", True) else {}
-            write(target, path_of(filled.get("into", "result")), _result(context, filled))
-            results.append(carried(item, index, target))
+            results.append(with_result(item, index, filled, _result(context, filled), "result"))
     return {MAIN: results}
 
 

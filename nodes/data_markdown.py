@@ -1,9 +1,7 @@
 """`data.markdown`: Markdown to HTML and back."""
 
-from nodes.fields import path_of, write
-from nodes.lineage import carried
 from nodes.markup import check_markup
-from nodes.sources import LITERAL, SOURCE_PROPERTIES, TARGET_PROPERTIES, problems_of_places, text_in
+from nodes.sources import LITERAL, SOURCE_PROPERTIES, TARGET_PROPERTIES, problems_of_places, text_in, with_result
 from workflow.errors import NodeError
 from workflow.spec import MAIN, Config, Example, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
 
@@ -89,9 +87,7 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
             filled = config.of(index)
             text = text_in(item, filled, chars_max=_CHARS_MAX)
             made = _html(text, filled) if filled["operation"] == "to_html" else _markdown(text, filled)
-            target = dict(item["json"]) if filled.get("keep_input", True) else {}
-            write(target, path_of(filled.get("into", "data")), made)
-            results.append(carried(item, index, target))
+            results.append(with_result(item, index, filled, made))
     return {MAIN: results}
 
 

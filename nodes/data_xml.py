@@ -6,9 +6,16 @@ from xml.parsers import expat
 
 import xmltodict
 
-from nodes.fields import FIELD_SCHEMA, MISSING, path_of, read, write
-from nodes.lineage import carried
-from nodes.sources import LITERAL, SOURCE_PROPERTIES, TARGET_PROPERTIES, file_in, problems_of_places, text_in
+from nodes.fields import FIELD_SCHEMA, MISSING, path_of, read
+from nodes.sources import (
+    LITERAL,
+    SOURCE_PROPERTIES,
+    TARGET_PROPERTIES,
+    file_in,
+    problems_of_places,
+    text_in,
+    with_result,
+)
 from workflow.errors import NodeError
 from workflow.spec import MAIN, Config, Example, Item, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
 
@@ -135,9 +142,7 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
         with context.item(index):
             filled = config.of(index)
             value = _parsed(item, filled) if filled["operation"] == "parse" else _written(item, filled)
-            target = dict(item["json"]) if filled.get("keep_input", True) else {}
-            write(target, path_of(filled.get("into", "data")), value)
-            results.append(carried(item, index, target))
+            results.append(with_result(item, index, filled, value))
     return {MAIN: results}
 
 

@@ -2,10 +2,11 @@
 
 import base64
 import binascii
-from typing import Final
+from typing import Any, Final
 
 from nodes.equality import type_of
-from nodes.fields import FIELD_SCHEMA, MISSING, path_of, problems_of, read
+from nodes.fields import FIELD_SCHEMA, MISSING, path_of, problems_of, read, write
+from nodes.lineage import carried
 from workflow.errors import NodeError
 from workflow.spec import Item, JsonObject, Problem
 
@@ -30,21 +31,35 @@ SOURCE_PROPERTIES: Final[JsonObject] = {
         "description": "The name of the item's file that is read, in place of `field`.",
     },
 }
-TARGET_PROPERTIES: Final[JsonObject] = {
-    "into": {
-        **FIELD_SCHEMA,
-        "default": "data",
-        "title": "Into",
-        "description": "The field that gets the result, dotted.",
-    },
-    "keep_input": {
-        "type": "boolean",
-        "default": True,
-        "title": "Keep input",
-        "description": "Whether the other fields of the item are kept.",
-    },
-}
+
+
+def target_properties(into: str) -> JsonObject:
+    """Return the options of where a result goes; `into` is the field that gets it by default."""
+    return {
+        "into": {
+            **FIELD_SCHEMA,
+            "default": into,
+            "title": "Into",
+            "description": "The field that gets the result, dotted.",
+        },
+        "keep_input": {
+            "type": "boolean",
+            "default": True,
+            "title": "Keep input",
+            "description": "Whether the other fields of the item are kept.",
+        },
+    }
+
+
+TARGET_PROPERTIES: Final[JsonObject] = target_properties("data")
 LITERAL: Final = frozenset({"field", "binary", "into", "keep_input"})
+
+
+def with_result(item: Item, index: int, config: JsonObject, result: Any, into: str = "data") -> Item:
+    """Return the item with a result where the options say, `into` being their default; what came in is left as it is."""
+    target = dict(item["json"]) if config.get("keep_input", True) else {}
+    write(target, path_of(config.get("into", into)), result)
+    return carried(item, index, target)
 
 
 def text_in(item: Item, config: JsonObject, *, chars_max: int = CHARS_MAX, encoding: str = "utf-8-sig") -> str:
