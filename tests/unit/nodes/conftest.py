@@ -1,6 +1,8 @@
 """Runs one node type the way the engine does: with a config that compiles, its placeholders filled in."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import closing
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +22,20 @@ WORKFLOW_ID = UUID("01890000-0000-7000-8000-000000000002")
 NOW_MS = 1_700_000_000_000
 
 RunNode = Callable[..., Awaitable[Outputs]]
+
+
+@pytest.fixture
+def sql() -> Callable[..., list[tuple[Any, ...]]]:
+    """What SQLite answers to a query over tables given as (columns, rows): an oracle for joins, groups and the like."""
+
+    def ask(query: str, **tables: tuple[Sequence[str], Sequence[Sequence[Any]]]) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(":memory:")) as database:
+            for name, (columns, rows) in tables.items():
+                database.execute(f"create table {name} ({', '.join(columns)})")
+                database.executemany(f"insert into {name} values ({', '.join('?' * len(columns))})", rows)
+            return database.execute(query).fetchall()
+
+    return ask
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -54,16 +53,18 @@ SIDE = st.dictionaries(st.integers(0, 5), st.integers(0, 2), max_size=6)
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(left=SIDE, right=SIDE)
-async def test_as_an_outer_join_of_pandas_says(run_node, left, right):
+async def test_as_a_full_join_of_sql_says(run_node, sql, left, right):
     sides = [[{"k": k, "v": v} for k, v in side.items()] for side in (left, right)]
     outputs = await run_node(NODE_TYPE, {"keys": ["k"], "on_difference": "b"}, inputs=sides)
-    frames = [pd.DataFrame(side, columns=["k", "v"], dtype="int64") for side in sides]
-    joined = frames[0].merge(frames[1], on="k", how="outer", indicator=True)
+    tables = {name: (["k", "v"], list(side.items())) for name, side in (("a", left), ("b", right))}
     expected = {
-        "only_a": set(joined.k[joined._merge == "left_only"]),
-        "only_b": set(joined.k[joined._merge == "right_only"]),
-        "same": set(joined.k[(joined._merge == "both") & (joined.v_x == joined.v_y)]),
-        "different": set(joined.k[(joined._merge == "both") & (joined.v_x != joined.v_y)]),
+        handle: {k for (k,) in sql(f"select coalesce(a.k, b.k) from a full join b on a.k = b.k where {what}", **tables)}
+        for handle, what in (
+            ("only_a", "b.k is null"),
+            ("only_b", "a.k is null"),
+            ("same", "a.v = b.v"),
+            ("different", "a.v <> b.v"),
+        )
     }
     assert {handle: {item["json"]["k"] for item in items} for handle, items in outputs.items()} == expected
 

@@ -2,7 +2,6 @@ import base64
 import csv
 import io
 
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -88,22 +87,13 @@ TABLES = st.lists(st.lists(st.text("ab,;\"' \n\r=é", max_size=5), min_size=2, m
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=TABLES, delimiter=st.sampled_from(",;\t"), line_end=st.sampled_from(["\n", "\r\n"]))
-async def test_there_and_back_and_pandas_reads_it(run_node, table, delimiter, line_end):
+async def test_there_and_back_and_the_standard_library_reads_it(run_node, table, delimiter, line_end):
     items = [{"x": x, "y": y} for x, y in table] or [{"x": "", "y": ""}]
     written = await run_node(NODE_TYPE, {"operation": "write", "delimiter": delimiter, "line_end": line_end}, items)
     text = written["main"][0]["json"]["data"]
     assert list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[1:] == [
         list(each.values()) for each in items
     ]
-    frame = pd.read_csv(
-        io.StringIO(text, newline=""),
-        sep=delimiter,
-        dtype=str,
-        keep_default_na=False,
-        skip_blank_lines=False,
-        lineterminator=None,
-    )
-    assert len(frame) == len(items)
     assert await rows(run_node, text, delimiter=delimiter, skip_empty=False) == items
 
 

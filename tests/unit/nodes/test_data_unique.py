@@ -1,4 +1,3 @@
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,16 +16,18 @@ def kept(outputs):
     rows=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=10),
     keep=st.sampled_from(["first", "last"]),
 )
-async def test_as_pandas_does(run_node, rows, keep):
-    frame = pd.DataFrame(rows, columns=["a", "b"])
+async def test_as_sql_does(run_node, sql, rows, keep):
+    table = ["a", "b", "n"], [(*row, n) for n, row in enumerate(rows)]
     items = [{"a": a, "b": b} for a, b in rows]
-    for config, subset in (
-        ({}, None),
-        ({"compare": "selected", "fields": ["a"]}, ["a"]),
-        ({"compare": "except", "fields": ["a"]}, ["b"]),
+    end = {"first": "min", "last": "max"}[keep]
+    for config, columns in (
+        ({}, "a, b"),
+        ({"compare": "selected", "fields": ["a"]}, "a"),
+        ({"compare": "except", "fields": ["a"]}, "b"),
     ):
         outputs = await run_node(NODE_TYPE, {**config, "keep": keep}, items)
-        assert kept(outputs)[0] == list(frame.drop_duplicates(subset=subset, keep=keep).index)
+        expected = sql(f"select {end}(n) from t group by {columns} order by 1", t=table)
+        assert [(index,) for index in kept(outputs)[0]] == expected
         assert sorted(index for part in kept(outputs) for index in part) == list(range(len(rows)))
 
 

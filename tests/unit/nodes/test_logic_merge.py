@@ -1,4 +1,3 @@
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -140,18 +139,19 @@ ROWS = st.lists(st.integers(0, 4), max_size=8)
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(left=ROWS, right=ROWS, how=st.sampled_from(["inner", "left", "right", "outer"]))
-async def test_joins_as_pandas_does(run_node, left, right, how):
+async def test_joins_as_sql_does(run_node, sql, left, right, how):
     first = [{"k": k, "a": n} for n, k in enumerate(left)]
     second = [{"k": k, "b": n} for n, k in enumerate(right)]
     outputs = await run_node(NODE_TYPE, {"mode": "by_key", "keys": ["k"], "join": how}, inputs=[first, second])
     ours = [(r["k"], r.get("a", -1), r.get("b", -1)) for r in (item["json"] for item in outputs["main"])]
-    frame = pd.merge(
-        pd.DataFrame(first, columns=["k", "a"], dtype="int64"),
-        pd.DataFrame(second, columns=["k", "b"], dtype="int64"),
-        on="k",
-        how=how,
-    )
-    assert sorted(ours) == sorted(frame.fillna(-1).astype("int64").itertuples(index=False, name=None))
+    kind = {"outer": "full"}.get(how, how)
+    columns = "coalesce(a.k, b.k), coalesce(a.n, -1), coalesce(b.n, -1)"
+    expected = sql(f"select {columns} from a {kind} join b on a.k = b.k", a=pairs(left), b=pairs(right))
+    assert sorted(ours) == sorted(expected)
+
+
+def pairs(keys):
+    return ["k", "n"], [(k, n) for n, k in enumerate(keys)]
 
 
 @pytest.mark.parametrize(
