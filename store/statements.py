@@ -41,7 +41,7 @@ WITH input AS MATERIALIZED (
     RETURNING execution_id
 ), placed AS MATERIALIZED (
     SELECT r.*, l.id IS NOT NULL AND NOT EXISTS (
-        SELECT FROM executions q WHERE q.status = 'queued' AND q.isolation = 'pooled') AS pushed
+        SELECT FROM executions q WHERE q.status = 'queued' AND q.isolation = 'pooled' AND NOT q.held) AS pushed
     FROM resolved r LEFT JOIN leases l ON l.id = r.owner AND {LIVE_LEASE}
     WHERE r.key IS NULL OR (r.id IN (SELECT execution_id FROM keyed)) IS TRUE
 ), created AS (
@@ -114,17 +114,17 @@ WITH RECURSIVE me AS MATERIALIZED (
     SELECT e.id, e.priority FROM me CROSS JOIN signals s JOIN executions e ON e.id = s.execution_id
     WHERE s.read_at IS NULL AND e.status = me.required AND e.isolation = 'pooled' ORDER BY s.id LIMIT %(window)s
 ), later (workspace_id, ring) AS (
-    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled'
+    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held
         AND e.workspace_id > %(after)s ORDER BY e.workspace_id LIMIT 1), 1 FROM me
     UNION ALL
-    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled'
+    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held
         AND e.workspace_id > s.workspace_id ORDER BY e.workspace_id LIMIT 1), s.ring + 1
     FROM later s WHERE s.workspace_id IS NOT NULL AND s.ring < %(spaces)s
 ), earlier (workspace_id, ring) AS (
-    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled'
+    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held
         AND e.workspace_id <= %(after)s ORDER BY e.workspace_id LIMIT 1), %(spaces)s + 1 FROM me
     UNION ALL
-    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled'
+    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held
         AND e.workspace_id > s.workspace_id AND e.workspace_id <= %(after)s ORDER BY e.workspace_id LIMIT 1), s.ring + 1
     FROM earlier s WHERE s.workspace_id IS NOT NULL AND s.ring < 2 * %(spaces)s
 ), spaces AS MATERIALIZED (
@@ -134,7 +134,7 @@ WITH RECURSIVE me AS MATERIALIZED (
     SELECT q.id, q.priority, s.ring, row_number() OVER (PARTITION BY s.ring, q.priority ORDER BY q.id) AS turn
     FROM spaces s CROSS JOIN LATERAL (
         SELECT e.id, e.priority FROM executions e
-        WHERE e.status = 'queued' AND e.isolation = 'pooled' AND e.workspace_id = s.workspace_id
+        WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held AND e.workspace_id = s.workspace_id
         ORDER BY e.priority DESC, e.id LIMIT (SELECT GREATEST(%(window)s / count(*), %(limit)s) FROM spaces)
     ) q
 ), candidates AS MATERIALIZED (
@@ -190,7 +190,7 @@ ORDER BY e.status DESC, e.priority DESC, e.id LIMIT %(limit)s
 
 QUEUED_WITH_SIGNALS = """
 SELECT e.id FROM signals s JOIN executions e ON e.id = s.execution_id
-WHERE s.read_at IS NULL AND e.status = 'queued' AND e.isolation = 'pooled'
+WHERE s.read_at IS NULL AND e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held
 GROUP BY e.id ORDER BY min(s.id::text) LIMIT %(limit)s
 """
 

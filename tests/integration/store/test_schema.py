@@ -45,7 +45,7 @@ def test_migrating_again_changes_nothing(dsn: str) -> None:
     migrate(dsn)
 
     assert partitions(dsn) == before
-    assert run_sql(dsn, "SELECT version_num FROM alembic_version") == [("0004",)]
+    assert run_sql(dsn, "SELECT version_num FROM alembic_version") == [("0005",)]
     assert run_sql(dsn, "SELECT count(*) FROM pg_extension WHERE extname = 'vector'") == [(1,)]
 
 
@@ -188,7 +188,7 @@ def test_the_queue_is_read_from_its_index(dsn: str) -> None:
         connection.execute(PLAN_SETTINGS)
         connection.execute("SET enable_seqscan = off")
         plan = connection.execute(
-            "EXPLAIN SELECT FROM executions WHERE status = 'queued' AND isolation = 'pooled' LIMIT 1"
+            "EXPLAIN SELECT FROM executions WHERE status = 'queued' AND isolation = 'pooled' AND NOT held LIMIT 1"
         ).fetchall()
 
     assert any("workspace_id_priority_id_idx" in line for (line,) in plan)
