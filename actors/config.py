@@ -23,6 +23,8 @@ class EngineLimits:
     """How long results of pure nodes may wait for company before they are flushed, when nothing visible waits for them."""
     inline_items_max: int = 1_000
     inline_bytes_max: int = 256 * 1024
+    rest_above_ms: int | None = 2_000
+    """An execution of which everything waits leaves its actor if it waits for longer than this; None: it stays."""
     task_losses_max: int = 3
     """How often the work of a pure node is begun again because the process that did it died."""
 

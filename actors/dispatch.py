@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Protocol
 
 from actors.config import EngineLimits
-from actors.work import Outcome, SandboxElsewhere, TaskCall, WorkerLost, run_work
+from actors.work import Outcome, TaskCall, WorkerLost, run_work, travelling
 from workflow.config import Frame
 from workflow.errors import Bug, NodeError
-from workflow.http import NoHttp
 from workflow.plan import PlanNode
 from workflow.scripts import ExpressionLimits
-from workflow.spec import Config, Effect, Items, NodeContext, Placement, Sandbox
+from workflow.spec import Config, Effect, Items, NodeContext, Outputs, Placement, Sandbox
+from workflow.waiting import Suspend
 
 LOST_WORK = frozenset({"sandbox_crashed", "sandbox_closed"})
 LOSS_PAUSE_S = 0.25
@@ -36,6 +36,10 @@ class Dispatcher:
         self._limits = limits
         self._pid = pid
         self._host = host
+
+    def here(self, outputs: Outputs, logs: str) -> Outcome:
+        """Return the outcome of a node whose work nobody had to do."""
+        return Outcome(outputs=outputs, logs=logs, placement=Placement.ACTOR, pid=self._pid, host=self._host)
 
     def placement(self, node: PlanNode, items: int, bytes_in: int) -> Placement:
         """Return where this node's work goes for an input of so many items and bytes of JSON."""
@@ -78,13 +82,20 @@ class Dispatcher:
         if where is Placement.TASK:
             call = TaskCall(
                 node_type=node.type.spec.type,
-                context=replace(context, sandbox=SandboxElsewhere(), http=NoHttp()),
+                context=travelling(context),
                 config=config,
                 items=items,
                 cpu=node.resources.cpu or 1,
                 memory_bytes=node.resources.memory,
             )
             return await self._tasks.run(call)
-        outputs = await run_work(node.type, context, config, items)
-        logs = "\n".join(context.logs)
-        return Outcome(outputs=outputs, logs=logs, placement=where, pid=self._pid, host=self._host)
+        given = await run_work(node.type, context, config, items)
+        suspend = given if isinstance(given, Suspend) else None
+        return Outcome(
+            outputs={} if isinstance(given, Suspend) else given,
+            logs="\n".join(context.logs),
+            placement=where,
+            pid=self._pid,
+            host=self._host,
+            suspend=suspend,
+        )

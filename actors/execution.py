@@ -3,93 +3,60 @@
 The loop owns its execution for as long as it runs. Pure nodes start at once, also on results that are not yet committed; what
 is visible outside waits until the flush that holds its cause has returned, and then until the lease allows it. Each flush holds
 events and results together, so a crash loses a tail of both or of neither, and what was lost was only ever pure.
+
+When all that has begun waits for something far off, or when it is to pause and nothing is under way any more, the loop lets go: it
+writes where the execution stands and when it is due, and ends. Whoever claims it then goes on as after a crash.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from time import perf_counter
 from uuid import UUID
 
 import orjson
 
-from actors.config import EngineLimits
-from actors.dispatch import Dispatcher
+from actors.attempts import Attempt, Attempts
 from actors.journal import Journal
 from actors.lineage import Lineage
-from actors.results import Given, Results, error_handle
+from actors.recovering import Decided, Recoveries
+from actors.results import Given, Results
 from actors.rows import Rows, Stored, readable
-from actors.work import Outcome
-from workflow.blobs import Blobs, read_blob
-from workflow.commands import AbortNode, Command, FailNode, FinishExecution, SkipNode, StartNode
-from workflow.config import Frame, NodeView
-from workflow.errors import BadInput, Bug, Fenced, NodeError
+from actors.settling import Settling
+from actors.surroundings import Finished, Surroundings
+from workflow.blobs import read_blob
+from workflow.commands import AbortNode, AskRecovery, Command, FailNode, FinishExecution, SkipNode, StartNode
+from workflow.config import NodeView
+from workflow.document import OnError
+from workflow.errors import Fenced, NodeError, StoreUnavailable
 from workflow.events import (
     CancelRequested,
     Event,
     ExecutionFinished,
+    ExecutionPaused,
     ExecutionResumed,
     ExecutionStarted,
     ExecutionTimedOut,
+    ExecutionWaiting,
     NodeCompleted,
     NodeFailed,
     NodeStarted,
+    NodeWaiting,
+    NodeWoken,
+    PauseRequested,
+    ResumeRequested,
     from_body,
 )
-from workflow.http import HttpClient, NoHttp
-from workflow.machine import may_retry, outstanding, replay, step
+from workflow.machine import outstanding, replay, step
 from workflow.plan import Plan, PlanNode
-from workflow.ports import Claimed, Ending, Flush, History, Signal, SignalKind, Verdict
-from workflow.spec import Effect, NodeContext, Outputs, Placement
+from workflow.ports import Claimed, Ending, History, Rest, Signal, SignalKind
+from workflow.resting import due_nodes, is_too_early, may_rest, next_due_ms, waiting_run
+from workflow.spec import Effect, Placement
 from workflow.state import initial
 from workflow.states import ExecutionStatus, NodeStatus
-from workflow.values import encode
+from workflow.waiting import Recovery, Wake
 
-RETRY_AFTER_MS_MAX = 3_600_000
-"""A failure may ask for a later attempt, as HTTP servers do; it is not listened to beyond this."""
+ASK_AGAIN_S = 0.5
 COMMANDS_AT_ONCE = 64
 """After so many commands the loop lets others on its actor have a turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What executions share on their actor."""
-
-    flush: Callable[[Flush], Awaitable[Verdict]]
-    blobs: Blobs
-    dispatcher: Dispatcher
-    may_act: Callable[[], Awaitable[None]]
-    """Returns when the lease allows something visible to start; raises `Fenced` when the lease is lost."""
-    committed: Callable[[UUID], None]
-    """Told after each commit, for those who follow the execution."""
-    now_ms: Callable[[], int]
-    limits: EngineLimits
-    http: HttpClient = field(default_factory=NoHttp)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """How an execution ended, as it was committed."""
-
-    id: UUID
-    epoch: int
-    ending: Ending
-    started_ms: int
-    nodes_total: int
-    nodes_completed: int
-    last_seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """A node's attempt that has ended, for the loop to take up."""
-
-    command: StartNode
-    started_ms: int
-    duration_ms: float
-    outcome: Outcome | None
-    error: NodeError | None
 
 
 class ExecutionLoop:
@@ -104,7 +71,7 @@ class ExecutionLoop:
         self._rows = Rows(plan)
         self._lineage = Lineage(plan, self._results)
         self._todo: deque[Command] = deque()
-        self._arrived: deque[_Attempt] = deque()
+        self._arrived: deque[Attempt | Decided] = deque()
         self._signals: deque[Signal] = deque()
         self._wake = asyncio.Event()
         self._journal = Journal(
@@ -115,7 +82,29 @@ class ExecutionLoop:
             committed=lambda: surroundings.committed(claimed.id),
             changed=self._wake.set,
         )
+        self._attempts = Attempts(
+            claimed=claimed,
+            plan=plan,
+            dispatcher=surroundings.dispatcher,
+            http=surroundings.http,
+            outside=surroundings.outside,
+            now_ms=surroundings.now_ms,
+        )
+        self._recoveries = Recoveries(
+            claimed, plan, self._results, self._rows, self._journal, surroundings.dispatcher, surroundings.outside
+        )
+        self._settling = Settling(plan, self._results, self._rows, self._journal)
+        self._asks = any(node.type.spec.suspends or node.on_error is OnError.ASK for node in plan.nodes)
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._later: dict[int, int] = {}
+        """Of these, the attempts that only wait for their time (Unix ms), by node."""
+        self._too_early: list[Signal] = []
+        """Wake-ups for nodes that do not wait yet, or not while it is paused; unread until they are taken up."""
+        self._alarm: asyncio.TimerHandle | None = None
+        self._due = False
+        self._forsaking = False
+        self._resting = False
+        self._deadline_ms: int | None = None
         self._time_limit: asyncio.TimerHandle | None = None
         self._time_is_over = False
         self._finished: Finished | None = None
@@ -135,8 +124,8 @@ class ExecutionLoop:
 
     @property
     def ending(self) -> bool:
-        """Whether the end is decided and only has to be written."""
-        return self._finished is not None
+        """Whether the end, or that it rests, is decided and only has to be written."""
+        return self._finished is not None or self._resting
 
     def notify(self, signal: Signal) -> None:
         """Hand over a signal; one that was handed over before is ignored."""
@@ -145,8 +134,11 @@ class ExecutionLoop:
             self._signals.append(signal)
             self._wake.set()
 
-    async def run(self, history: History | None = None, end: FinishExecution | None = None) -> Finished:
-        """Drive the execution to its end, or to `end` at once. Raises `Fenced` when another owner has it; then nothing more is written."""
+    async def run(self, history: History | None = None, end: FinishExecution | None = None) -> Finished | None:
+        """Drive the execution to its end, or to `end` at once; None when it rests, for whoever claims it next.
+
+        Raises `Fenced` when another owner has it; then nothing more is written.
+        """
         try:
             if end is None and self.claimed.input_ref is not None:
                 given = await read_blob(self._around.blobs, self.claimed.workspace_id, self.claimed.input_ref)
@@ -159,14 +151,17 @@ class ExecutionLoop:
                 self._todo.append(end)
             while True:
                 await self._perform_all()
-                if self._finished is not None:
+                if self._forsaking:
+                    await self._forsake_aborted()
+                if self.ending:
                     await self._journal.durable()
                     return self._finished
                 await self._take_arrivals()
         finally:
             self._journal.close()
-            if self._time_limit is not None:
-                self._time_limit.cancel()
+            for timer in (self._time_limit, self._alarm):
+                if timer is not None:
+                    timer.cancel()
             for task in self._tasks.values():
                 task.cancel()
 
@@ -178,6 +173,8 @@ class ExecutionLoop:
             self._started_ms = events[0].at_ms
             self._journal.continue_after(len(events))
             self._results.restore(self._state, history.nodes)
+            aborted = any(node.status is NodeStatus.CANCELLED for node in self._state.nodes)
+            self._forsaking = self._asks and aborted
             if self._state.epoch == self.claimed.epoch:  # this very owner had begun, and stumbled
                 self._todo.extend(outstanding(self._state))
             else:
@@ -188,8 +185,12 @@ class ExecutionLoop:
             self._tell(ExecutionStarted(at_ms=now_ms, epoch=self.claimed.epoch))
         for signal in history.signals if history is not None else ():
             self.notify(signal)
-        if self.plan.timeout_ms:
-            left_ms = max(0, self._started_ms + self.plan.timeout_ms - now_ms)
+        limits_ms = [self._started_ms + self.plan.timeout_ms] if self.plan.timeout_ms else []
+        if self.claimed.deadline_ms is not None:
+            limits_ms.append(self.claimed.deadline_ms)
+        if limits_ms:
+            self._deadline_ms = min(limits_ms)
+            left_ms = max(0, self._deadline_ms - now_ms)
             self._time_limit = asyncio.get_running_loop().call_later(left_ms / 1000, self._time_over)
 
     async def _fetch_results(self) -> None:
@@ -219,9 +220,15 @@ class ExecutionLoop:
                 case SkipNode():
                     self._journal.node(self._rows.skipped(command.node, command.run_index))
                 case FailNode():
-                    self._failed(command, NodeError(command.message, command.code), 0, None)
+                    if self._under_way(command):
+                        error = NodeError(command.message, command.code)
+                        self._take_up(
+                            self._settling.failed(self._state, command, error, 0, None, self._around.now_ms())
+                        )
+                case AskRecovery():
+                    self._ask(command)
                 case FinishExecution():
-                    self._finish(command)
+                    await self._finish(command)
             performed += 1
             if performed % COMMANDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -230,10 +237,11 @@ class ExecutionLoop:
                 await self._journal.durable()
 
     async def _start(self, command: StartNode) -> None:
-        if not self._under_way(command):
+        if not self._under_way(command) or command.node in self._tasks or self._state.paused:
             return
         wait_ms = command.not_before_ms - self._around.now_ms()
         if wait_ms > 0:
+            self._later[command.node] = command.not_before_ms
             self._tasks[command.node] = asyncio.create_task(self._start_later(command, wait_ms))
             return
         node = self.plan.nodes[command.node]
@@ -256,6 +264,7 @@ class ExecutionLoop:
         """Begin an attempt that follows a failed one, when its time has come."""
         await asyncio.sleep(wait_ms / 1000)
         self._tasks.pop(command.node, None)
+        self._later.pop(command.node, None)
         self._todo.append(StartNode(command.node, command.run_index, command.attempt))
         self._wake.set()
 
@@ -279,64 +288,68 @@ class ExecutionLoop:
             self._journal.fence()
         except Exception as error:  # noqa: BLE001 - the loop must hear of everything, or it would wait for ever
             failure = NodeError(f"{type(error).__name__}: {error}", "engine_error")
-            self._arrived.append(_Attempt(command, self._around.now_ms(), 0, None, failure))
+            self._arrived.append(Attempt(command, self._around.now_ms(), 0, None, failure))
         self._wake.set()
 
-    async def _attempt(self, command: StartNode, node: PlanNode, given: Given, where: Placement) -> _Attempt:
-        started_ms, begun = self._around.now_ms(), perf_counter()
-        handle = error_handle(node)
-        context = NodeContext(
-            execution_id=self.claimed.id,
-            workflow_id=self.claimed.workflow_id,
-            workflow_name=self.claimed.workflow_name,
-            node_id=node.id,
-            run_index=command.run_index,
-            attempt=command.attempt,
-            timeout_ms=node.timeout_ms,
-            sandbox=self._around.dispatcher.sandbox,
-            http=self._around.http,
-            now_ms=started_ms,
-            timezone=self.plan.timezone,
-            branches=given.branches,
-            round=given.round,
-            keep_going=bool(handle),
-            error_handle=handle,
-            retry=None if node.effect is Effect.AT_MOST_ONCE else node.retry,
-            failures=self._state.nodes[command.node].failures,
-        )
-        frame = Frame(
-            items=given.items,
-            execution_id=self.claimed.id,
-            workflow_id=self.claimed.workflow_id,
-            workflow_name=self.claimed.workflow_name,
-            run_index=command.run_index,
-            now_ms=started_ms,
-            timezone=self.plan.timezone,
-            nodes=self._views(command, node, given),
-        )
-        outcome, error = None, None
-        try:
-            outcome = await self._around.dispatcher.run(node, context, frame, where)
-        except NodeError as failure:
-            error = failure
-        return _Attempt(command, started_ms, (perf_counter() - begun) * 1000, outcome, error)
+    async def _attempt(self, command: StartNode, node: PlanNode, given: Given, where: Placement) -> Attempt:
+        views = self._views(command, node, given)
+        return await self._attempts.make(command, self._state.nodes[command.node], given, views, where)
 
     def _views(self, command: StartNode, node: PlanNode, given: Given) -> dict[str, NodeView]:
         names = node.template.references
         return self._lineage.views(self._state, command.node, len(given.items), names) if names else {}
 
     async def _take_arrivals(self) -> None:
-        while not self._arrived and not self._signals and not self._todo and not self._time_is_over:
+        while not (self._arrived or self._signals or self._todo or self._time_is_over or self._due):
             self._journal.raise_if_fenced()
+            if self._may_rest():
+                self._rest()
+                return
+            self._set_alarm()
             self._journal.flush_soon()
             self._wake.clear()
             await self._wake.wait()
         self._journal.raise_if_fenced()
         self._take_signals()
         while self._arrived:
-            attempt = self._arrived.popleft()
-            self._tasks.pop(attempt.command.node, None)
-            self._settle(attempt)
+            arrived = self._arrived.popleft()
+            self._tasks.pop(arrived.command.node, None)
+            if isinstance(arrived, Attempt):
+                self._settle(arrived)
+            else:
+                self._decided(arrived)
+
+    def _may_rest(self) -> bool:
+        """Whether nothing is under way, and will not be for long enough that the execution can leave its actor."""
+        if self._state.stop is not None or len(self._tasks) > len(self._later):
+            return False
+        patience_ms = self._around.limits.rest_above_ms
+        return may_rest(self._state, self._later.values(), patience_ms, self._around.now_ms())
+
+    def _rest(self) -> None:
+        now_ms, paused = self._around.now_ms(), self._state.paused
+        due_ms = None if paused else next_due_ms(self._state, self._later.values())
+        if paused:
+            self._tell(ExecutionPaused(at_ms=now_ms))
+        else:
+            self._tell(ExecutionWaiting(at_ms=now_ms, until_ms=due_ms or 0))
+        wake_ms = min((at_ms for at_ms in (due_ms, self._deadline_ms) if at_ms is not None), default=None)
+        self._journal.rest(Rest(status=self._state.status, wake_ms=wake_ms))
+        self._resting = True
+
+    def _set_alarm(self) -> None:
+        """Be woken when the first waiting node is due."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        due_ms = next_due_ms(self._state)
+        if due_ms is not None and not self._state.paused:
+            left_ms = max(0, due_ms - self._around.now_ms())
+            self._alarm = asyncio.get_running_loop().call_later(left_ms / 1000, self._time_has_come)
+
+    def _time_has_come(self) -> None:
+        self._due = True
+        self._wake.set()
 
     def _take_signals(self) -> None:
         while self._signals:
@@ -344,98 +357,130 @@ class ExecutionLoop:
         if self._time_is_over:
             self._time_is_over = False
             if self._state.stop is None:
-                self._tell(ExecutionTimedOut(at_ms=self._around.now_ms()))
+                of_parent = self._deadline_ms == self.claimed.deadline_ms
+                self._tell(ExecutionTimedOut(at_ms=self._around.now_ms(), of_parent=of_parent))
+        if self._due:
+            self._due = False
+            for index in [] if self._state.paused else due_nodes(self._state, self._around.now_ms()):
+                self._woken(index, Wake.TIME)
 
     def _take_signal(self, signal: Signal) -> None:
-        if signal.kind is SignalKind.CANCEL and self._state.stop is None:
-            by = orjson.loads(signal.body).get("by", "") if signal.body else ""
-            self._tell(CancelRequested(at_ms=self._around.now_ms(), by=by))
+        by = orjson.loads(signal.body).get("by", "") if signal.body else ""
+        now_ms, going = self._around.now_ms(), self._state.stop is None
+        match signal.kind:
+            case SignalKind.CANCEL if going:
+                self._tell(CancelRequested(at_ms=now_ms, by=by))
+            case SignalKind.PAUSE if going and not self._state.paused:
+                self._tell(PauseRequested(at_ms=now_ms, by=by))
+                for index in list(self._later):
+                    self._stop_task(index)
+            case SignalKind.RESUME if going and self._state.paused:
+                self._tell(ResumeRequested(at_ms=now_ms, by=by))
+                self._take_early()
+            case SignalKind.WAKE if going and is_too_early(self._state, signal.node_id, signal.run_index):
+                self._too_early.append(signal)
+                return
+            case SignalKind.WAKE:
+                self._take_wake(signal)
         self._journal.read_signal(signal.id)
 
-    def _settle(self, attempt: _Attempt) -> None:
-        """Take up an attempt that has ended: check what it gave, record it, tell the machine."""
-        command, outcome, error = attempt.command, attempt.outcome, attempt.error
-        if not self._under_way(command):
-            return
-        if outcome is not None:
-            bytes_max = self._around.limits.output_bytes_max
-            try:
-                counts, data = self._results.accept(
-                    command.node, command.run_index, outcome.outputs, bytes_max, outcome.data
-                )
-            except (BadInput, NodeError) as refused:
-                logs = {**refused.fields, "logs": outcome.logs, "retryable": False}
-                error = NodeError(refused.message, refused.code, logs)
-            else:
-                self._completed(attempt, outcome, counts, data)
-                return
-        if error is None:
-            raise Bug("an attempt ends with an outcome or an error")
-        self._failed(command, error, attempt.duration_ms, attempt.started_ms)
+    def _take_early(self) -> None:
+        """Look again at wake-ups that came too early."""
+        self._signals.extend(self._too_early)
+        self._too_early.clear()
 
-    def _completed(self, attempt: _Attempt, outcome: Outcome, counts: dict[str, int], data: bytes) -> None:
-        command, now_ms = attempt.command, self._around.now_ms()
-        times_ms, stored = (attempt.started_ms, now_ms), self._journal.stored(data, counts)
-        row = self._rows.completed(
-            command.node, command.run_index, command.attempt, outcome, stored, times_ms, attempt.duration_ms
-        )
-        self._journal.node(row, self._results.completed_count)
+    def _take_wake(self, signal: Signal) -> None:
+        index = waiting_run(self._state, signal.node_id, signal.run_index)
+        if index is None:
+            return
+        node = self._state.nodes[index]
+        if node.failed_with:
+            self._ask(AskRecovery(index, node.run_index, node.asked, *node.failed_with))
+        else:
+            self._woken(index, Wake.SIGNAL)
+
+    def _woken(self, index: int, cause: Wake) -> None:
+        node = self._state.nodes[index]
         self._tell(
-            NodeCompleted(
-                at_ms=now_ms,
-                node_id=self.plan.nodes[command.node].id,
-                run_index=command.run_index,
-                attempt=command.attempt,
-                handles=counts,
-                duration_ms=round(attempt.duration_ms, 3),
+            NodeWoken(
+                at_ms=self._around.now_ms(),
+                node_id=self.plan.nodes[index].id,
+                run_index=node.run_index,
+                attempt=node.attempt,
+                cause=cause,
             )
         )
-        self._results.settled(self._state, command.node, command.run_index)
 
-    def _failed(
-        self, command: StartNode | FailNode, error: NodeError, duration_ms: float, started_ms: int | None
-    ) -> None:
-        if not self._under_way(command):
+    def _ask(self, command: AskRecovery) -> None:
+        """Ask what is to become of a node that has failed, or look whether that was decided."""
+        if command.node not in self._tasks:
+            self._tasks[command.node] = asyncio.create_task(self._ask_about(command, self._journal.seq))
+
+    async def _ask_about(self, command: AskRecovery, cause: int) -> None:
+        try:
+            await self._journal.durable(cause)
+            await self._around.may_act()
+            decided = await self._recoveries.ask(command)
+            if decided is None:
+                self._tasks.pop(command.node, None)
+            else:
+                self._arrived.append(decided)
+        except Fenced:
+            self._journal.fence()
+        except StoreUnavailable:
+            await asyncio.sleep(ASK_AGAIN_S)
+            self._tasks.pop(command.node, None)
+            self._todo.append(command)
+        self._wake.set()
+
+    def _decided(self, decided: Decided) -> None:
+        """Somebody has decided about a node that has failed: do so, unless it is too late."""
+        event = self._recoveries.decide(self._state, decided, self._around.now_ms())
+        if event is None:
             return
-        index, run_index, now_ms = command.node, command.run_index, self._around.now_ms()
-        outputs, data = self._error_outputs(index, error)
-        event = NodeFailed(
-            at_ms=now_ms,
-            node_id=self.plan.nodes[index].id,
-            run_index=run_index,
-            attempt=command.attempt,
-            code=error.code,
-            message=readable(error.message),
-            duration_ms=round(duration_ms, 3),
-            retryable=bool(error.fields.get("retryable", True)),
-            retry_after_ms=_retry_after_ms(error),
-            handles=(counts := {handle: len(items) for handle, items in outputs.items()}),
-        )
-        if may_retry(self._state, event):
-            self._journal.node(self._rows.retrying(index, run_index, command.attempt + 1, error, now_ms))
-            self._tell(event)
-            return
-        stored = Stored()
-        if data is not None:
-            self._results.keep_failed(index, run_index, outputs, data)
-            stored = self._journal.stored(data, counts)
-        times_ms = (started_ms or now_ms, now_ms)
-        self._journal.node(self._rows.failed(index, run_index, command.attempt, error, times_ms, duration_ms, stored))
         self._tell(event)
-        self._results.settled(self._state, index, run_index)
+        if event.decision is not Recovery.RETRY:
+            self._results.settled(self._state, decided.command.node, event.run_index)
+        self._take_early()
 
-    def _error_outputs(self, index: int, error: NodeError) -> tuple[Outputs, bytes | None]:
-        outputs = self._results.error_outputs(self._state, index, error)
-        return outputs, encode(outputs) if outputs else None
+    async def _forsake_aborted(self) -> None:
+        """Withdraw what nodes had asked that were aborted, once that is committed."""
+        self._forsaking = False
+        await self._journal.durable()
+        going = [(i, self._state.nodes[i].run_index) for i in self._state.running | self._state.waiting]
+        keep = [(self.plan.nodes[index].id, run_index) for index, run_index in going]
+        await self._around.outside.forsake(self.claimed, keep)
 
-    def _abort(self, command: AbortNode) -> None:
-        task = self._tasks.pop(command.node, None)
+    def _settle(self, attempt: Attempt) -> None:
+        """Take up an attempt that has ended, unless it is not wanted any more."""
+        if self._under_way(attempt.command):
+            self._take_up(self._settling.of_attempt(self._state, attempt, self._around.now_ms()))
+
+    def _take_up(self, event: NodeCompleted | NodeFailed | NodeWaiting) -> None:
+        index = self.plan.by_id[event.node_id]
+        self._tell(event)
+        node = self._state.nodes[index]
+        if node.run_index == event.run_index and node.status is NodeStatus.WAITING:
+            self._take_early()
+        elif node.run_index != event.run_index or node.status is not NodeStatus.RUNNING:
+            self._results.settled(self._state, index, event.run_index)
+
+    def _stop_task(self, index: int) -> None:
+        self._later.pop(index, None)
+        task = self._tasks.pop(index, None)
         if task is not None:
             task.cancel()
+
+    def _abort(self, command: AbortNode) -> None:
+        self._stop_task(command.node)
+        self._forsaking = self._asks and self._state.stop is None
         now_ms = self._around.now_ms()
         self._journal.node(self._rows.cancelled(command.node, command.run_index, command.attempt, now_ms))
 
-    def _finish(self, command: FinishExecution) -> None:
+    async def _finish(self, command: FinishExecution) -> None:
+        if self._asks and command.status is not ExecutionStatus.COMPLETED:
+            await self._journal.durable()
+            await self._around.outside.forsake(self.claimed, ())
         now_ms = self._around.now_ms()
         status, code, message = command.status, command.code, readable(command.message)
         stored = Stored()
@@ -445,7 +490,7 @@ class ExecutionLoop:
                 stored = self._journal.stored(self._results.output(self._state, self._around.limits.output_bytes_max))
             except NodeError as error:
                 status, code, message = ExecutionStatus.FAILED, error.code, error.message
-        for index in sorted(self._state.running):
+        for index in sorted(self._state.running | self._state.waiting):
             self._abort(AbortNode(index, self._state.nodes[index].run_index, self._state.nodes[index].attempt))
         self._tell(ExecutionFinished(at_ms=now_ms, status=status, code=code, message=message, node_id=node_id))
         ending = Ending(
@@ -468,8 +513,3 @@ class ExecutionLoop:
             nodes_completed=self._results.completed_count,
             last_seq=self._journal.seq,
         )
-
-
-def _retry_after_ms(error: NodeError) -> int:
-    wanted = error.fields.get("retry_after_ms", 0)
-    return min(wanted, RETRY_AFTER_MS_MAX) if isinstance(wanted, int) and wanted > 0 else 0

@@ -12,7 +12,7 @@ from actors.rows import Stored
 from workflow.blobs import Blobs, reference_to
 from workflow.errors import Fenced, StoreUnavailable
 from workflow.events import Event, to_body
-from workflow.ports import Claimed, Ending, EventRow, Flush, NodeRow, Verdict
+from workflow.ports import Claimed, Ending, EventRow, Flush, NodeRow, Rest, Verdict
 
 PUT_PAUSE_S, PUT_PAUSE_MAX_S = 0.05, 2.0
 """How long to wait before blobs are put again, at first and at most."""
@@ -44,6 +44,7 @@ class Journal:
         """Blobs that kept rows name, by sha256."""
         self._signals: list[UUID] = []
         self._ending: Ending | None = None
+        self._rest: Rest | None = None
         self._started_ms: int | None = None
         self._nodes_completed = 0
         self._bytes = 0
@@ -54,6 +55,11 @@ class Journal:
         self._accepted = asyncio.Event()
         self._accepted.set()
         self.first_flush = asyncio.Event()
+
+    @property
+    def output_bytes_max(self) -> int:
+        """How large the JSON of one node's outputs may be."""
+        return self._limits.output_bytes_max
 
     def hold(self) -> None:
         """Write nothing before `accept`: the execution's row is being inserted elsewhere at this moment."""
@@ -99,6 +105,10 @@ class Journal:
     def read_signal(self, signal_id: UUID) -> None:
         """Mark a signal read with the next flush."""
         self._signals.append(signal_id)
+
+    def rest(self, rest: Rest) -> None:
+        """Let go of the execution with the next flush."""
+        self._rest = rest
 
     def end(self, ending: Ending) -> None:
         """Write the terminal status with the next flush."""
@@ -164,6 +174,7 @@ class Journal:
             events=self._events,
             nodes=tuple(self._nodes.values()),
             ending=self._ending,
+            rest=self._rest,
             signals_read=self._signals,
             nodes_completed=self._nodes_completed,
             started_ms=self._started_ms,
@@ -171,7 +182,7 @@ class Journal:
         seq = self.seq
         contents = self._contents
         self._events, self._nodes, self._signals, self._contents, self._bytes = [], {}, [], {}, 0
-        self._ending, self._started_ms = None, None
+        self._ending, self._rest, self._started_ms = None, None, None
         try:
             if contents:
                 await self._put(contents)

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 from uuid import UUID
 
-from actors.execution import Finished
 from actors.members import Reply
+from actors.surroundings import Finished
 from actors.wire import pack, unpack
 from workflow.errors import Unavailable
 from workflow.ports import Claimed

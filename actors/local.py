@@ -14,9 +14,10 @@ import orjson
 
 from actors.config import EngineLimits
 from actors.dispatch import Dispatcher
-from actors.execution import ExecutionLoop, Finished, Surroundings
+from actors.execution import ExecutionLoop
 from actors.ids import new_id, now_ms
-from actors.work import Outcome, TaskCall, run_work
+from actors.surroundings import Finished, Surroundings
+from actors.work import Outcome, TaskCall, outputs_of_task, run_work
 from store.memory import MemoryLeases, MemoryStore
 from store.memory_blobs import MemoryBlobs
 from store.memory_executions import MemoryExecutions
@@ -63,7 +64,7 @@ class LocalEngine:
         self._store = MemoryStore(now_ms)
         self._executions = MemoryExecutions(self._store)
         self._committed = committed
-        limits = EngineLimits(output_bytes_max=output_bytes_max, blob_above_bytes=sys.maxsize)
+        limits = EngineLimits(output_bytes_max=output_bytes_max, blob_above_bytes=sys.maxsize, rest_above_ms=None)
         tasks = InlineTasks(catalog, sandbox, http)
         self._around = Surroundings(
             flush=self._flush,
@@ -100,7 +101,9 @@ class LocalEngine:
         if claimed is None:
             raise Bug("an execution that was just accepted cannot be claimed")
         self._loop = ExecutionLoop(claimed, plan, self._around)
-        finished: Finished = await self._loop.run()
+        finished = await self._loop.run()
+        if not isinstance(finished, Finished):
+            raise Bug("an execution that is to stay here has left")
         return LocalResult(
             execution=await self._executions.get(workspace_id, finished.id),
             nodes=await self._executions.nodes(workspace_id, finished.id),
@@ -138,7 +141,7 @@ class InlineTasks:
         if node_type is None:
             raise NodeError(f"the node type {call.node_type!r} is not installed here", "invalid_node_type")
         context = replace(call.context, sandbox=self._sandbox, http=self._http)
-        outputs = await run_work(node_type, context, call.config, call.items)
+        outputs = outputs_of_task(call, await run_work(node_type, context, call.config, call.items))
         return Outcome(
             outputs=outputs, logs="\n".join(context.logs), placement=Placement.TASK, pid=os.getpid(), host=HOST
         )

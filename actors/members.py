@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from actors.execution import Finished
+from actors.surroundings import Finished
 from workflow.ports import Claimed
 
 

@@ -18,8 +18,9 @@ from uuid import UUID
 import orjson
 import structlog
 
-from actors.execution import ExecutionLoop, Finished, Surroundings
+from actors.execution import ExecutionLoop
 from actors.lease import LeaseKeeper, LeaseReport
+from actors.surroundings import Finished, Surroundings
 from actors.suspects import SuspectLane
 from workflow.commands import FinishExecution
 from workflow.document import Document, parse_document
@@ -62,6 +63,7 @@ class OwnerCounts:
 
     taken: int = 0
     finished: int = 0
+    rested: int = 0
     dropped: int = 0
     claimed: int = 0
     taken_up: int = 0
@@ -265,8 +267,12 @@ class Owner:
             self._log.exception("execution.engine_error", execution_id=str(claimed.id))
             return None
         else:
-            self.counts.finished += 1
             self._remember(claimed.id, claimed.epoch)
+            if finished is None:
+                self.counts.rested += 1
+                self.wake()  # a signal may have been left while it was let go
+            else:
+                self.counts.finished += 1
             return finished
         finally:
             if self._active.get(claimed.id) is active:
@@ -275,7 +281,7 @@ class Owner:
             if len(self._active) == self._config.slots * 3 // 4:
                 self.wake()  # room for a batch: claiming for each single free slot would cost a statement each
 
-    async def _drive_to_end(self, active: _Active) -> Finished:
+    async def _drive_to_end(self, active: _Active) -> Finished | None:
         claimed = active.claimed
         history = await self._executions.history(claimed.id) if claimed.last_seq else None
         if active.broken:
@@ -284,14 +290,14 @@ class Owner:
             message = f"it brought down its actor {claimed.crashes} times while nothing else ran there"
             return await self._fail(active, "poisoned", message)
 
-        async def begin() -> Finished:
+        async def begin() -> Finished | None:
             return await self._guarded(active, active.loop.run(history))
 
         if claimed.recovered:
             return await self._lane.after_turn(claimed, active.loop.first_flush, begin)
         return await self._lane.beside(begin)
 
-    async def _guarded(self, active: _Active, work: Awaitable[Finished]) -> Finished:
+    async def _guarded(self, active: _Active, work: Awaitable[Finished | None]) -> Finished | None:
         """Our own mistakes must not leave an execution running for ever: it fails, with what went wrong."""
         try:
             return await work
@@ -306,7 +312,7 @@ class Owner:
             what = f"an error of our own, {type(error).__name__}; the log says more under this execution's id"
             return await self._fail(active, "engine_error", what)
 
-    async def _fail(self, active: _Active, code: str, message: str) -> Finished:
+    async def _fail(self, active: _Active, code: str, message: str) -> Finished | None:
         history = await self._executions.history(active.claimed.id)
         active.loop = ExecutionLoop(active.claimed, active.plan, self._around)
         return await active.loop.run(history, FinishExecution(ExecutionStatus.FAILED, code, message))
@@ -378,8 +384,8 @@ class Owner:
         return len(batch) == free and self.active < self._config.slots
 
     async def _claim_signalled(self, lease_id: UUID) -> None:
-        """Take queued executions that somebody wants to stop, though every slot is taken: they end at once."""
-        for execution_id in await self._executions.queued_with_signals(SIGNALLED_AT_ONCE_MAX):
+        """Take executions at rest that somebody wants to stop, though every slot is taken: they end at once."""
+        for execution_id in await self._executions.cancelled_at_rest(SIGNALLED_AT_ONCE_MAX):
             claimed = await self._executions.claim_one(lease_id, execution_id)
             if claimed is not None:
                 self.take(claimed)

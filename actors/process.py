@@ -11,14 +11,14 @@ import structlog
 
 from actors.config import PoolConfig
 from actors.dispatch import Dispatcher, TaskRunner
-from actors.execution import Finished, Surroundings
 from actors.ids import new_id, now_ms
 from actors.lease import LeaseKeeper, LeaseReport, LeaseTimes
 from actors.line import Door
 from actors.members import ActorFactory, Member, Reply
 from actors.owner import Owner, OwnerConfig
 from actors.supervisor import Supervisor, SupervisorConfig
-from actors.work import Outcome, TaskCall, run_work
+from actors.surroundings import Finished, Surroundings
+from actors.work import Outcome, TaskCall, outputs_of_task, run_work
 from nodes.catalog import load_catalog
 from nodes.outbound import GuardedClient, OutboundPolicy, own_addresses
 from nodes.sandbox import LocalSandbox
@@ -340,7 +340,7 @@ class TaskHost:
             return NodeError(f"this host does not know the node type {call.node_type!r}", "invalid_node_type")
         context = replace(call.context, sandbox=self._sandbox)
         try:
-            outputs = await run_work(node_type, context, call.config, call.items)
+            outputs = outputs_of_task(call, await run_work(node_type, context, call.config, call.items))
         except NodeError as error:
             return error
         logs = "\n".join(context.logs)

@@ -164,7 +164,7 @@ class Results:
     def error_outputs(self, state: State, index: int, error: NodeError) -> Outputs:
         """Return what a failed node gives where its `on_error` lets the execution go on: all its items, as failed."""
         node = self._plan.nodes[index]
-        if node.on_error is OnError.STOP:
+        if not error_handle(node):
             return {}
         given = self.given(state, index).items or [Item(json={})]
         return {error_handle(node): [error_item(node.id, item, i, error) for i, item in enumerate(given)]}
@@ -266,8 +266,8 @@ class Results:
 
 
 def error_handle(node: PlanNode) -> str:
-    """Return the output that a node's failed items go to; empty where a failure stops the execution."""
-    if node.on_error is OnError.STOP:
+    """Return the output that a node's failed items go to; empty where its failure is not passed on."""
+    if node.on_error in (OnError.STOP, OnError.ASK):
         return ""
     if node.on_error is OnError.ERROR_OUTPUT:
         return ERROR

@@ -94,6 +94,22 @@ class Rows:
             logs=readable(str(error.fields.get("logs", ""))),
         )
 
+    def waiting(
+        self, index: int, run_index: int, attempt: int, started_ms: int, error: tuple[str, str] = ("", "")
+    ) -> NodeRow:
+        """Return the row of an attempt that waits; with code and message where somebody is asked about its failure."""
+        code, message = error
+        return self._row(
+            index,
+            run_index,
+            NodeStatus.WAITING,
+            attempt,
+            started_ms,
+            None,
+            error_code=code,
+            error_message=readable(message),
+        )
+
     def cancelled(self, index: int, run_index: int, attempt: int, now_ms: int) -> NodeRow:
         """Return the row of an attempt that was aborted."""
         return self._row(index, run_index, NodeStatus.CANCELLED, attempt, None, now_ms)

@@ -1,11 +1,13 @@
 """One attempt of a node in this process: runs the function and turns everything that can go wrong into a `NodeError`."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workflow.errors import BadInput, Bug, NodeError, RayloomError, Unavailable
+from workflow.http import NoHttp
 from workflow.spec import Config, Item, Items, NodeContext, NodeType, Outputs, Placement, Sandbox
+from workflow.waiting import NoChildren, NoRequests, Suspend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +33,19 @@ class Outcome:
     host: str
     data: bytes | None = None
     """The outputs as JSON, where the process that did the work has encoded and checked them already."""
+    suspend: Suspend | None = None
+    """Set where the attempt is not over, but waits."""
 
 
 class WorkerLost(Unavailable):
     """The process that did the work died; nothing is known about how far it came."""
 
     default_code = "worker_lost"
+
+
+def travelling(context: NodeContext) -> NodeContext:
+    """Return the context without what stays on the actor."""
+    return replace(context, sandbox=SandboxElsewhere(), http=NoHttp(), requests=NoRequests(), children=NoChildren())
 
 
 class SandboxElsewhere(Sandbox):
@@ -49,7 +58,7 @@ class SandboxElsewhere(Sandbox):
     javascript = evaluate = python
 
 
-async def run_work(node_type: NodeType, context: NodeContext, config: Config, items: Items) -> Outputs:
+async def run_work(node_type: NodeType, context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:
     """Run the function of a node type within its time limit; failed items are added to what it gave.
 
     Raises `NodeError` for everything that can go wrong in a node, with what it printed in `fields["logs"]`; `Bug` and
@@ -75,11 +84,20 @@ async def run_work(node_type: NodeType, context: NodeContext, config: Config, it
         failure.__cause__ = error
     else:
         again = _worth_another_attempt(context)
+        if isinstance(outputs, Suspend):
+            return outputs
         if again is None:
             return with_failed_items(context, items, outputs)
         failure = again
     failure.fields.setdefault("logs", "\n".join(context.logs))
     raise failure
+
+
+def outputs_of_task(call: TaskCall, given: Outputs | Suspend) -> Outputs:
+    """Return what work elsewhere has given. Raises `NodeError` where it would wait: only an actor can hold what waits."""
+    if isinstance(given, Suspend):
+        raise NodeError(f"{call.node_type!r} cannot wait in a task", "suspended_in_task", {"retryable": False})
+    return given
 
 
 def _worth_another_attempt(context: NodeContext) -> NodeError | None:

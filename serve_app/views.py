@@ -10,8 +10,8 @@ from uuid import UUID
 
 import orjson
 
-from actors.execution import Finished
 from actors.members import Member
+from actors.surroundings import Finished
 from store.deleting import Deleted
 from store.listing import ExecutionSummary
 from store.statistics import Statistics

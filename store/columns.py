@@ -1,12 +1,13 @@
 """Batches turned into columns: what the hot statements take, one array for each of their parameters."""
 
+import math
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from store.arrays import Array, JsonArray, bigints, blobs, doubles, ints, jsons, smallints, texts, uuids
 from workflow.blobs import BlobRef
 from workflow.errors import Bug
-from workflow.ports import Flush, NewExecution, NodeRow
+from workflow.ports import Flush, NewExecution, NodeRow, Rest
 from workflow.states import NodeStatus
 
 PLACE_BITS = 20
@@ -52,7 +53,7 @@ def last_rows(nodes: Sequence[NodeRow]) -> list[tuple[int, NodeRow]]:
     kept: dict[tuple[str, int], tuple[int, NodeRow]] = {}
     for place, row in enumerate(nodes):
         known = kept.get((row.node_id, row.run_index))
-        if known is None or known[1].status in {NodeStatus.PENDING, NodeStatus.RUNNING}:
+        if known is None or known[1].status in {NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING}:
             kept[row.node_id, row.run_index] = (place, row)
     return list(kept.values())
 
@@ -63,12 +64,13 @@ def _references(values: Iterable[BlobRef | None]) -> JsonArray:
 
 def _part_columns(parts: Sequence[Flush]) -> dict[str, Array]:
     endings = [part.ending for part in parts]
+    stands = [part.ending or part.rest for part in parts]
     return {
         "ids": uuids(part.execution_id for part in parts),
         "epochs": bigints(part.epoch for part in parts),
         "last_seqs": bigints(part.last_seq for part in parts),
         "new_seqs": bigints(last_seq_after(part) for part in parts),
-        "statuses": texts(ending.status.value if ending else None for ending in endings),
+        "statuses": texts(stand.status.value if stand else None for stand in stands),
         "outputs": jsons(ending.output if ending else None for ending in endings),
         "output_refs": _references(ending.output_ref if ending else None for ending in endings),
         "error_codes": texts(ending.error_code if ending else None for ending in endings),
@@ -78,7 +80,15 @@ def _part_columns(parts: Sequence[Flush]) -> dict[str, Array]:
         "completed_ms": bigints(ending.at_ms if ending else None for ending in endings),
         "started_ms": bigints(part.started_ms for part in parts),
         "nodes_completed": ints(part.nodes_completed for part in parts),
+        "wake_ms": doubles(_wake_ms(part.rest) for part in parts),
     }
+
+
+def _wake_ms(rest: Rest | None) -> float | None:
+    """Return when a resting execution wakes: never is infinity, as None means that it does not rest."""
+    if rest is None:
+        return None
+    return math.inf if rest.wake_ms is None else float(rest.wake_ms)
 
 
 def _event_columns(parts: Sequence[Flush]) -> dict[str, Array]:
@@ -110,13 +120,13 @@ def _node_columns(parts: Sequence[Flush]) -> dict[str, Array]:
         "node_attempts": ints(row.attempt for _, _, row in rows),
         "node_outputs": jsons(row.output for _, _, row in rows),
         "node_refs": _references(row.output_ref for _, _, row in rows),
-        "node_error_codes": texts(row.error_code for _, _, row in rows),
-        "node_error_messages": texts(row.error_message for _, _, row in rows),
-        "node_started_ms": bigints(row.started_ms for _, _, row in rows),
-        "node_completed_ms": bigints(row.completed_ms for _, _, row in rows),
-        "node_duration_ms": doubles(row.duration_ms for _, _, row in rows),
+        "node_codes": texts(row.error_code for _, _, row in rows),
+        "node_messages": texts(row.error_message for _, _, row in rows),
+        "node_starts_ms": bigints(row.started_ms for _, _, row in rows),
+        "node_ends_ms": bigints(row.completed_ms for _, _, row in rows),
+        "node_durations": doubles(row.duration_ms for _, _, row in rows),
         "node_logs": texts(row.logs for _, _, row in rows),
-        "node_placements": texts(row.placement for _, _, row in rows),
+        "node_places": texts(row.placement for _, _, row in rows),
         "node_pids": ints(row.pid for _, _, row in rows),
         "node_hosts": texts(row.host for _, _, row in rows),
     }
@@ -126,5 +136,5 @@ def _signal_columns(parts: Sequence[Flush]) -> dict[str, Array]:
     heard = sorted((signal, part.execution_id) for part in parts for signal in part.signals_read)
     return {
         "signal_ids": uuids(signal for signal, _ in heard),
-        "signal_executions": uuids(identity for _, identity in heard),
+        "signal_of": uuids(identity for _, identity in heard),
     }

@@ -119,9 +119,9 @@ class PostgresExecutions:
         """Return executions that want an actor of their own and may be claimed: orphans first, then by priority."""
         return [row[0] for row in await self._read(statements.CLAIMABLE_DEDICATED, {"limit": limit})]
 
-    async def queued_with_signals(self, limit: int) -> list[UUID]:
-        """Return pooled executions that are queued and have unread signals, the oldest signals first."""
-        return [row[0] for row in await self._read(statements.QUEUED_WITH_SIGNALS, {"limit": limit})]
+    async def cancelled_at_rest(self, limit: int) -> list[UUID]:
+        """Return pooled executions that nobody owns and that somebody wants to stop, the oldest wishes first."""
+        return [row[0] for row in await self._read(statements.CANCELLED_AT_REST, {"limit": limit})]
 
     async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
         """Give back an execution that the owner has not begun: it is queued again."""
@@ -163,7 +163,7 @@ class PostgresExecutions:
     async def signal(
         self, workspace_id: UUID, execution_id: UUID, signal_id: UUID, kind: SignalKind, body: bytes
     ) -> ExecutionView:
-        """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` when terminal."""
+        """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` where it does not apply."""
         rows = await self._fetch(
             reading.SIGNAL,
             {
@@ -174,8 +174,8 @@ class PostgresExecutions:
                 "body": body.decode(),
             },
         )
-        if rows and (status := ExecutionStatus(rows[0][0])).terminal:
-            raise Conflict(f"the execution is {status.value} already", fields={"state": status.value})
+        if rows and not rows[0][1]:
+            raise misplaced(kind, ExecutionStatus(rows[0][0]))
         return await self.get(workspace_id, execution_id)
 
     async def unread_signals(self, execution_ids: Sequence[UUID]) -> list[Signal]:
@@ -259,6 +259,17 @@ def _verdict(part: Flush, standing: tuple[int, int] | None) -> Verdict:
     if standing is None or standing[0] != part.epoch or standing[1] < last_seq_after(part):
         return Verdict.FENCED
     return Verdict.COMMITTED
+
+
+def misplaced(kind: SignalKind, status: ExecutionStatus) -> Conflict:
+    """Return what to say of a signal that does not apply in this state."""
+    if status.terminal:
+        message = f"the execution is {status.value} already"
+    elif kind is SignalKind.PAUSE:
+        message = "the execution is paused already"
+    else:
+        message = f"the execution is {status.value} and nobody has asked for it to pause"
+    return Conflict(message, fields={"state": status.value})
 
 
 def _absent(execution_id: UUID) -> NotFound:

@@ -40,6 +40,8 @@ class StoredExecution:
     error_message: str = ""
     error_node_id: str = ""
     shared: bool | None = None
+    wake_ms: int | None = None
+    """When it wakes, while it rests; None for never."""
     events: list[EventRow] = field(default_factory=list)
     nodes: dict[tuple[str, int], tuple[int, NodeRow]] = field(default_factory=dict)
 
@@ -132,6 +134,11 @@ class MemoryStore:
         """Whether this lease ended at least the grace ago, or does not exist."""
         lease = self.leases.get(lease_id) if lease_id else None
         return lease is None or (lease.ended_ms is not None and lease.ended_ms <= self.now_ms() - grace_ms)
+
+    def hear(self, signal_id: UUID) -> None:
+        """Mark a signal read."""
+        if self.unread.pop(signal_id, None) is not None:
+            self.heard.add(signal_id)
 
     def signals_of(self, execution_id: UUID) -> list[Signal]:
         """Return the unread signals of an execution, oldest first."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from store.columns import last_rows, last_seq_after
-from store.executions import NOBODY, WORKSPACES_PER_CLAIM
+from store.executions import NOBODY, WORKSPACES_PER_CLAIM, misplaced
 from store.memory import MemoryStore, StoredExecution
-from workflow.errors import Bug, Conflict, NotFound
+from workflow.errors import Bug, NotFound
+from workflow.events import PauseRequested, ResumeRequested
 from workflow.ports import (
     Accepted,
     Claimed,
@@ -26,6 +27,10 @@ from workflow.ports import (
     Verdict,
 )
 from workflow.states import SETTLED, ExecutionStatus
+
+RESTING = frozenset({ExecutionStatus.WAITING, ExecutionStatus.PAUSED})
+UNOWNED = RESTING | {ExecutionStatus.QUEUED}
+PAUSE_WISHES = frozenset({PauseRequested.kind, ResumeRequested.kind})
 
 
 class MemoryExecutions:
@@ -46,7 +51,7 @@ class MemoryExecutions:
         self._store.check()
         if not self._store.accepting(owner):
             return []
-        candidates = [*self._orphans(orphan_grace_ms), *self._signalled(), *self._in_turns()]
+        candidates = [*self._orphans(orphan_grace_ms), *self._wished(), *self._in_turns()]
         chosen = {row.new.id: row for row in candidates}
         taken = [self._take(owner, row) for row in list(chosen.values())[: max(0, limit)]]
         if taken:
@@ -87,11 +92,13 @@ class MemoryExecutions:
         rows.sort(key=lambda row: (row.status is ExecutionStatus.QUEUED, -row.new.priority, row.new.id))
         return [row.new.id for row in rows[:limit]]
 
-    async def queued_with_signals(self, limit: int) -> list[UUID]:
-        """Return pooled executions that are queued and have unread signals, the oldest signals first."""
+    async def cancelled_at_rest(self, limit: int) -> list[UUID]:
+        """Return pooled executions that nobody owns and that somebody wants to stop, the oldest wishes first."""
         self._store.check()
-        named = dict.fromkeys(signal.execution_id for signal in sorted(self._store.unread.values(), key=lambda s: s.id))
-        return [identity for identity in named if _waits(self._store.executions[identity])][:limit]
+        signals = sorted(self._store.unread.values(), key=lambda signal: signal.id)
+        named = dict.fromkeys(each.execution_id for each in signals if each.kind is SignalKind.CANCEL)
+        rows = [self._store.executions[identity] for identity in named]
+        return [row.new.id for row in rows if row.status in UNOWNED and row.new.isolation is Isolation.POOLED][:limit]
 
     async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
         """Give back an execution that the owner has not begun: it is queued again."""
@@ -123,14 +130,38 @@ class MemoryExecutions:
     async def signal(
         self, workspace_id: UUID, execution_id: UUID, signal_id: UUID, kind: SignalKind, body: bytes
     ) -> ExecutionView:
-        """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` when terminal."""
+        """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` where it does not apply."""
         row = self._row(workspace_id, execution_id)
-        if row.status.terminal:
-            raise Conflict(f"the execution is {row.status.value} already", fields={"state": row.status.value})
+        unread = self._store.signals_of(execution_id)
+        fits = not row.status.terminal
+        if kind is SignalKind.PAUSE:
+            fits = fits and row.status is not ExecutionStatus.PAUSED
+        elif kind is SignalKind.RESUME:
+            fits = fits and (row.status is ExecutionStatus.PAUSED or _pausing(row, unread))
+        if not fits:
+            raise misplaced(kind, row.status)
+        for signal in unread:
+            if {signal.kind, kind} == {SignalKind.PAUSE, SignalKind.RESUME}:
+                self._store.hear(signal.id)
         known = signal_id in self._store.unread or signal_id in self._store.heard
-        if not known and all(signal.kind is not kind for signal in self._store.signals_of(execution_id)):
+        if not known and all(signal.kind is not kind for signal in unread):
             self._store.unread[signal_id] = Signal(id=signal_id, execution_id=execution_id, kind=kind, body=body)
         return self._view(row)
+
+    def wake(self, signal_id: UUID, execution_id: UUID, node_id: str, run_index: int) -> None:
+        """Leave a wake-up for a node's run, as the end of a child or an answer does."""
+        row = self._store.executions.get(execution_id)
+        what = (SignalKind.WAKE, node_id, run_index)
+        unread = [(s.kind, s.node_id, s.run_index) for s in self._store.signals_of(execution_id)]
+        if row is not None and not row.status.terminal and what not in unread:
+            self._store.unread[signal_id] = Signal(
+                id=signal_id,
+                execution_id=execution_id,
+                kind=SignalKind.WAKE,
+                body=b"{}",
+                node_id=node_id,
+                run_index=run_index,
+            )
 
     async def unread_signals(self, execution_ids: Sequence[UUID]) -> list[Signal]:
         """Return the unread signals of these executions, oldest first."""
@@ -194,7 +225,15 @@ class MemoryExecutions:
         if row.status is ExecutionStatus.RUNNING:
             lease = self._store.leases.get(row.owner) if row.owner else None
             return lease is None or lease.ended_ms is not None
-        return row.status is ExecutionStatus.QUEUED
+        return row.status is ExecutionStatus.QUEUED or self._awake(row)
+
+    def _awake(self, row: StoredExecution) -> bool:
+        """Whether what rests may go on: its time has come, or somebody has left a signal that applies."""
+        if row.status not in RESTING:
+            return False
+        due = row.wake_ms is not None and row.wake_ms <= self._store.now_ms()
+        kinds = {signal.kind for signal in self._store.signals_of(row.new.id)}
+        return due or bool(kinds if row.status is ExecutionStatus.WAITING else kinds - {SignalKind.WAKE})
 
     def _orphans(self, grace_ms: int) -> list[StoredExecution]:
         rows = [
@@ -206,20 +245,31 @@ class MemoryExecutions:
         ]
         return sorted(rows, key=lambda row: row.new.id)
 
-    def _signalled(self) -> list[StoredExecution]:
-        named = {signal.execution_id for signal in self._store.unread.values()}
-        rows = [row for identity, row in self._store.executions.items() if identity in named and _waits(row)]
+    def _wished(self) -> list[StoredExecution]:
+        """Return what people want to stop, to pause or to go on."""
+        signals = self._store.unread.values()
+        named = {signal.execution_id for signal in signals if signal.kind is not SignalKind.WAKE}
+        rows = [self._store.executions[identity] for identity in named]
+        rows = [row for row in rows if row.status in UNOWNED and row.new.isolation is Isolation.POOLED]
         return sorted(rows, key=lambda row: (-row.new.priority, row.new.id))
 
     def _in_turns(self) -> Iterator[StoredExecution]:
+        due: dict[tuple[UUID, int], list[StoredExecution]] = defaultdict(list)
+        for row in sorted(self._store.executions.values(), key=lambda row: row.new.id):
+            if row.new.isolation is Isolation.POOLED and self._awake(row):
+                due[row.new.workspace_id, row.new.priority].append(row)
+        ordered = [
+            (-priority, turn, 0, row.new.id, row)
+            for (_, priority), rows in due.items()
+            for turn, row in enumerate(rows, 1)
+        ]
         queues: dict[UUID, list[StoredExecution]] = defaultdict(list)
         for row in self._store.executions.values():
             if _waits(row):
                 queues[row.new.workspace_id].append(row)
         later = [space for space in sorted(queues) if space > self._claimed_last]
         earlier = [space for space in sorted(queues) if space <= self._claimed_last]
-        ordered = []
-        for ring, space in enumerate([*later[:WORKSPACES_PER_CLAIM], *earlier[:WORKSPACES_PER_CLAIM]]):
+        for ring, space in enumerate([*later[:WORKSPACES_PER_CLAIM], *earlier[:WORKSPACES_PER_CLAIM]], 1):
             turns: dict[int, int] = defaultdict(int)
             for row in sorted(queues[space], key=lambda row: row.new.id):
                 turns[row.new.priority] += 1
@@ -234,6 +284,7 @@ class MemoryExecutions:
             row.crashes += row.alone and reason in {LeaseEnd.CRASHED, LeaseEnd.EXPIRED}
         row.status, row.owner, row.alone = ExecutionStatus.RUNNING, owner, False
         row.epoch += 1
+        row.wake_ms = None
         row.claimed_ms = self._store.now_ms()
         return self._claimed(row)
 
@@ -278,6 +329,8 @@ class MemoryExecutions:
             key = (node.node_id, node.run_index)
             if key not in row.nodes or row.nodes[key][1].status not in SETTLED:
                 row.nodes[key] = ((row.last_seq << 20) + place, node)
+        if part.rest is not None:
+            row.status, row.owner, row.wake_ms = part.rest.status, None, part.rest.wake_ms
         heard = set(part.signals_read)
         if part.ending is not None:
             row.status, row.completed_ms = part.ending.status, part.ending.at_ms
@@ -287,8 +340,7 @@ class MemoryExecutions:
             row.shared = part.ending.shared
             heard |= {signal.id for signal in self._store.signals_of(part.execution_id)}
         for signal_id in heard:
-            if self._store.unread.pop(signal_id, None) is not None:
-                self._store.heard.add(signal_id)
+            self._store.hear(signal_id)
         return Verdict.COMMITTED
 
     def _row(self, workspace_id: UUID, execution_id: UUID) -> StoredExecution:
@@ -332,7 +384,14 @@ class MemoryExecutions:
             shared=row.shared,
             input_ref=row.new.input_ref,
             output_ref=row.output_ref,
+            wake_ms=row.wake_ms,
         )
+
+
+def _pausing(row: StoredExecution, unread: Sequence[Signal]) -> bool:
+    """Whether somebody has asked for it to pause, and nobody for it to go on since."""
+    wishes = [event.kind for event in row.events if event.kind in PAUSE_WISHES]
+    return wishes[-1:] == [PauseRequested.kind] or any(signal.kind is SignalKind.PAUSE for signal in unread)
 
 
 def _waits(row: StoredExecution) -> bool:

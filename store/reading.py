@@ -18,7 +18,9 @@ SELECT e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.status, e.trig
     (extract(epoch FROM e.queued_at) * 1000)::bigint, (extract(epoch FROM e.started_at) * 1000)::bigint,
     (extract(epoch FROM e.completed_at) * 1000)::bigint, e.input_data::text, e.output_data::text, e.error_code,
     e.error_message, e.error_node_id, e.owner, l.actor_id, l.actor_name, l.pid, l.host, e.shared,
-    e.input_ref::text, e.output_ref::text
+    e.input_ref::text, e.output_ref::text,
+    CASE WHEN isfinite(e.wake_at) THEN (extract(epoch FROM e.wake_at) * 1000)::bigint END, e.parent_execution_id,
+    e.parent_node_id, e.depth
 FROM executions e LEFT JOIN leases l ON l.id = e.owner
 """
 
@@ -39,22 +41,39 @@ FROM node_executions WHERE execution_id = %(id)s ORDER BY completed_at NULLS LAS
 """
 
 UNREAD_SIGNALS = """
-SELECT s.id, s.execution_id, s.kind, s.body::text
+SELECT s.id, s.execution_id, s.kind, s.body::text, s.node_id, s.run_index
 FROM unnest(%(ids)s::uuid[]) AS v (id) JOIN signals s ON s.execution_id = v.id WHERE s.read_at IS NULL ORDER BY s.id
 """
 
 SIGNAL = f"""
 WITH target AS MATERIALIZED (
     SELECT id, workspace_id, status FROM executions WHERE id = %(id)s AND workspace_id = %(workspace)s FOR SHARE
+), wished AS MATERIALIZED (
+    SELECT t.*, (SELECT e.kind FROM stream_events e WHERE e.execution_id = t.id
+            AND e.kind IN ('execution.pause_requested', 'execution.resume_requested') ORDER BY e.seq DESC LIMIT 1)
+        IS NOT DISTINCT FROM 'execution.pause_requested'
+        OR EXISTS (SELECT FROM signals s WHERE s.execution_id = t.id AND s.read_at IS NULL AND s.kind = 'pause')
+        AS pausing
+    FROM target t
+), judged AS MATERIALIZED (
+    SELECT *, status NOT IN ({_quoted(TERMINAL)}) AND CASE %(kind)s
+        WHEN 'pause' THEN status <> 'paused' WHEN 'resume' THEN status = 'paused' OR pausing ELSE true END AS fits
+    FROM wished
+), taken_back AS (
+    UPDATE signals s SET read_at = clock_timestamp() FROM judged j
+    WHERE j.fits AND s.execution_id = j.id AND s.read_at IS NULL
+        AND s.kind = CASE %(kind)s WHEN 'pause' THEN 'resume' WHEN 'resume' THEN 'pause' END
 ), left_behind AS (
     INSERT INTO signals (id, workspace_id, execution_id, kind, body)
-    SELECT %(signal)s, workspace_id, id, %(kind)s, %(body)s::json FROM target
-    WHERE status NOT IN ({_quoted(TERMINAL)})
+    SELECT %(signal)s, workspace_id, id, %(kind)s, %(body)s::json FROM judged WHERE fits
     ON CONFLICT DO NOTHING
 )
-SELECT status FROM target
+SELECT status, fits FROM judged
 """
-"""Leave a signal. The share lock waits for a flush under way, so no signal is left with an execution just ending."""
+"""Leave a signal, where it fits. The share lock waits for a flush under way, so none is left with an execution just ending.
+
+A wish to pause takes back an unread one to resume, and the other way round.
+"""
 
 
 def encoded(text: str | None) -> bytes | None:
@@ -64,9 +83,10 @@ def encoded(text: str | None) -> bytes | None:
 
 def claimed_from(row: tuple[Any, ...]) -> Claimed:
     """Return the claim that a row of `CLAIMED_COLUMNS` describes."""
-    identity, workspace, workflow, version, name, definition, data, epoch, last_seq, losses, crashes, isolation, ref = (
-        row
-    )
+    identity, workspace, workflow, version, name, definition, data, epoch, last_seq, losses, crashes, isolation = row[
+        :12
+    ]
+    ref, depth, deadline_ms, priority, triggered_by = row[12:]
     return Claimed(
         id=identity,
         workspace_id=workspace,
@@ -82,6 +102,10 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
         crashes=crashes,
         isolation=Isolation(isolation),
         input_ref=BlobRef.from_json(ref),
+        depth=depth,
+        deadline_ms=deadline_ms,
+        priority=priority,
+        triggered_by=triggered_by,
     )
 
 
@@ -119,6 +143,10 @@ def view_from(row: tuple[Any, ...]) -> ExecutionView:
         shared=row[27],
         input_ref=BlobRef.from_json(row[28]),
         output_ref=BlobRef.from_json(row[29]),
+        wake_ms=row[30],
+        parent_execution_id=row[31],
+        parent_node_id=row[32],
+        depth=row[33],
     )
 
 
@@ -152,4 +180,12 @@ def node_from(row: tuple[Any, ...]) -> NodeRow:
 
 def signal_from(row: tuple[Any, ...]) -> Signal:
     """Return the signal that a row of `UNREAD_SIGNALS` describes."""
-    return Signal(id=row[0], execution_id=row[1], kind=SignalKind(row[2]), body=row[3].encode())
+    identity, execution_id, kind, body, node_id, run_index = row
+    return Signal(
+        id=identity,
+        execution_id=execution_id,
+        kind=SignalKind(kind),
+        body=body.encode(),
+        node_id=node_id,
+        run_index=run_index,
+    )

@@ -77,10 +77,10 @@ taken AS (
         losses = e.losses + CASE WHEN l.orphan THEN 1 ELSE 0 END,
         crashes = e.crashes
             + CASE WHEN l.orphan AND e.alone AND l.end_reason IN ('crashed', 'expired') THEN 1 ELSE 0 END,
-        alone = false
+        alone = false, wake_at = NULL, paused_at = NULL, held = false
     FROM locked l WHERE e.id = l.id
     RETURNING l.place, e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.definition, e.input_data, e.epoch,
-        e.last_seq, e.losses, e.crashes, e.isolation, e.input_ref
+        e.last_seq, e.losses, e.crashes, e.isolation, e.input_ref, e.depth, e.deadline_at, e.priority, e.triggered_by
 )
 """
 
@@ -89,13 +89,17 @@ SELECT t.id, t.workspace_id, t.workflow_id, t.workflow_version, COALESCE(v.name,
     COALESCE(t.definition::text, json_build_object('name', v.name, 'nodes', v.nodes, 'connections', v.connections,
         'settings', v.settings)::text),
     t.input_data::text, t.epoch, t.last_seq, t.losses, t.crashes, t.isolation,
-    t.input_ref::text
+    t.input_ref::text, t.depth, (extract(epoch FROM t.deadline_at) * 1000)::bigint, t.priority, t.triggered_by
 """
 VERSION_OF_TAKEN = "LEFT JOIN workflow_versions v ON v.workflow_id = t.workflow_id AND v.version = t.workflow_version"
 
+AWAKE = """e.status IN ('waiting', 'paused') AND (e.wake_at <= statement_timestamp() OR EXISTS (
+        SELECT FROM signals s WHERE s.execution_id = e.id AND s.read_at IS NULL
+            AND (s.kind <> 'wake' OR e.status = 'waiting')))"""
+
 CLAIM = f"""
 WITH RECURSIVE me AS MATERIALIZED (
-    SELECT 'queued' AS required FROM leases WHERE id = %(owner)s AND {LIVE_LEASE}
+    SELECT 'queued' AS required, 'waiting' AS waiting, 'paused' AS paused FROM leases WHERE id = %(owner)s AND {LIVE_LEASE}
 ), owners (owner) AS (
     SELECT (SELECT e.owner FROM executions e WHERE e.status = 'running' ORDER BY e.owner LIMIT 1) FROM me
     UNION ALL
@@ -111,8 +115,23 @@ WITH RECURSIVE me AS MATERIALIZED (
     WHERE o.owner IS NOT NULL
         AND (l.id IS NULL OR l.ended_at <= clock_timestamp() - %(grace_ms)s::bigint * interval '1 millisecond')
 ), signalled AS (
-    SELECT e.id, e.priority FROM me CROSS JOIN signals s JOIN executions e ON e.id = s.execution_id
-    WHERE s.read_at IS NULL AND e.status = me.required AND e.isolation = 'pooled' ORDER BY s.id LIMIT %(window)s
+    SELECT DISTINCT ON (e.id) e.id, e.priority
+    FROM me CROSS JOIN signals s JOIN executions e ON e.id = s.execution_id
+    WHERE s.read_at IS NULL AND s.kind <> 'wake' AND e.isolation = 'pooled' AND (e.status IN (me.waiting, me.paused)
+        OR e.status = me.required AND (NOT e.held OR s.kind = 'cancel'))
+    ORDER BY e.id LIMIT %(window)s
+), due AS (
+    SELECT d.*, row_number() OVER (PARTITION BY d.workspace_id, d.priority ORDER BY d.id) AS turn FROM (
+        SELECT e.id, e.workspace_id, e.priority FROM me CROSS JOIN LATERAL (
+            SELECT * FROM executions w WHERE w.wake_at <= statement_timestamp() AND w.isolation = 'pooled'
+            ORDER BY w.wake_at LIMIT %(window)s
+        ) e
+        UNION
+        (SELECT e.id, e.workspace_id, e.priority
+        FROM me CROSS JOIN signals s JOIN executions e ON e.id = s.execution_id
+        WHERE s.read_at IS NULL AND s.kind = 'wake' AND e.isolation = 'pooled' AND e.status = me.waiting
+        LIMIT %(window)s)
+    ) d WHERE (d.id IN (SELECT id FROM signalled)) IS NOT TRUE
 ), later (workspace_id, ring) AS (
     SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held
         AND e.workspace_id > %(after)s ORDER BY e.workspace_id LIMIT 1), 1 FROM me
@@ -142,6 +161,7 @@ WITH RECURSIVE me AS MATERIALIZED (
         SELECT id, true AS orphan, owner, end_reason, 0 AS tier, 0 AS priority, 0::bigint AS turn, 0 AS ring
         FROM orphans
         UNION ALL SELECT id, false, NULL, NULL, 1, priority, 0, 0 FROM signalled
+        UNION ALL SELECT id, false, NULL, NULL, 2, priority, turn, 0 FROM due
         UNION ALL SELECT id, false, NULL, NULL, 2, priority, turn, ring FROM fair
         WHERE (id IN (SELECT id FROM signalled)) IS NOT TRUE
     ) c
@@ -149,14 +169,16 @@ WITH RECURSIVE me AS MATERIALIZED (
 ), locked AS MATERIALIZED (
     SELECT c.place, c.orphan, c.end_reason, e.id
     FROM candidates c JOIN executions e ON e.id = c.id
-    WHERE CASE WHEN c.orphan THEN e.status = 'running' AND e.owner = c.owner ELSE e.status = 'queued' END
+    WHERE CASE WHEN c.orphan THEN e.status = 'running' AND e.owner = c.owner ELSE e.status IN ('queued', 'waiting', 'paused') END
     ORDER BY c.place LIMIT %(limit)s
     FOR NO KEY UPDATE OF e SKIP LOCKED
 ), {TAKEN}
 {CLAIMED_COLUMNS}
 FROM taken t {VERSION_OF_TAKEN} ORDER BY t.place
 """
-"""Take orphans, then queued executions with an unread signal, then by priority, in turns between workspaces.
+"""Take orphans, then what people want to stop, pause or resume, then by priority, in turns between workspaces.
+
+What waits and whose time has come, or that was woken, has its turn beside what is queued.
 
 Owners and workspaces are found by a loose index scan: one probe for each, however many rows they have. The candidates
 are a window several times the limit and are locked one by one, skipping what another claimer has locked, until the
@@ -168,7 +190,7 @@ WITH locked AS MATERIALIZED (
     SELECT 1 AS place, e.status = 'running' AS orphan, l.end_reason, e.id
     FROM executions e LEFT JOIN leases l ON l.id = e.owner
     WHERE e.id = %(id)s AND EXISTS (SELECT FROM leases WHERE id = %(owner)s AND {LIVE_LEASE})
-        AND (e.status = 'queued' OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL))
+        AND (e.status = 'queued' OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL) OR {AWAKE})
     FOR NO KEY UPDATE OF e SKIP LOCKED
 ), {TAKEN}
 {CLAIMED_COLUMNS}
@@ -181,16 +203,17 @@ FROM executions t {VERSION_OF_TAKEN}
 WHERE t.id = %(id)s AND t.owner = %(owner)s AND t.status = 'running'
 """
 
-CLAIMABLE_DEDICATED = """
+CLAIMABLE_DEDICATED = f"""
 SELECT e.id FROM executions e LEFT JOIN leases l ON l.id = e.owner
-WHERE e.isolation = 'dedicated' AND e.status IN ('queued', 'running')
-    AND (e.status = 'queued' OR l.id IS NULL OR l.ended_at IS NOT NULL)
-ORDER BY e.status DESC, e.priority DESC, e.id LIMIT %(limit)s
+WHERE e.isolation = 'dedicated' AND e.status IN ('queued', 'running', 'waiting', 'paused')
+    AND (e.status = 'queued' AND NOT e.held OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)
+        OR {AWAKE})
+ORDER BY e.status = 'running' DESC, e.priority DESC, e.id LIMIT %(limit)s
 """
 
-QUEUED_WITH_SIGNALS = """
+CANCELLED_AT_REST = """
 SELECT e.id FROM signals s JOIN executions e ON e.id = s.execution_id
-WHERE s.read_at IS NULL AND e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held
+WHERE s.read_at IS NULL AND s.kind = 'cancel' AND e.status IN ('queued', 'waiting', 'paused') AND e.isolation = 'pooled'
 GROUP BY e.id ORDER BY min(s.id::text) LIMIT %(limit)s
 """
 
@@ -201,24 +224,27 @@ WITH parts AS MATERIALIZED (
         %(ids)s::uuid[], %(epochs)s::bigint[], %(last_seqs)s::bigint[], %(new_seqs)s::bigint[], %(statuses)s::text[],
         %(outputs)s::json[], %(error_codes)s::text[], %(error_messages)s::text[], %(error_nodes)s::text[],
         %(completed_ms)s::bigint[], %(started_ms)s::bigint[], %(nodes_completed)s::int[], %(shared)s::text[],
-        %(output_refs)s::json[]
-    ) AS t (id, epoch, last_seq, new_seq, status, output, error_code, error_message, error_node_id, completed_ms,
-        started_ms, nodes_completed, shared, output_ref)
+        %(output_refs)s::json[], %(wake_ms)s::float8[]
+    ) AS t (id, epoch, last_seq, new_seq, status, output, code, message, node, completed_ms,
+        started_ms, nodes_completed, shared, output_ref, wake_ms)
 ), fenced AS (
     UPDATE executions e SET last_seq = p.new_seq, alone = false, losses = 0,
+        owner = CASE WHEN p.wake_ms IS NULL THEN e.owner END,
+        wake_at = to_timestamp(p.wake_ms / 1000),
+        paused_at = CASE WHEN p.status = 'paused' THEN now() END,
         status = COALESCE(p.status, e.status),
         output_data = CASE WHEN p.status IS NULL THEN e.output_data ELSE p.output END,
         output_ref = p.output_ref,
-        error_code = COALESCE(p.error_code, e.error_code),
-        error_message = COALESCE(p.error_message, e.error_message),
-        error_node_id = COALESCE(p.error_node_id, e.error_node_id),
+        error_code = COALESCE(p.code, e.error_code),
+        error_message = COALESCE(p.message, e.error_message),
+        error_node_id = COALESCE(p.node, e.error_node_id),
         completed_at = COALESCE(to_timestamp(p.completed_ms / 1000.0), e.completed_at),
         shared = COALESCE(p.shared::boolean, e.shared),
         started_at = COALESCE(e.started_at, to_timestamp(p.started_ms / 1000.0)),
         nodes_completed = GREATEST(e.nodes_completed, p.nodes_completed)
     FROM parts p
     WHERE e.id = p.id AND e.epoch = p.epoch AND e.last_seq = p.last_seq AND e.status = p.required
-    RETURNING e.id, p.status IS NOT NULL AS ended
+    RETURNING e.id, p.completed_ms IS NOT NULL AS ended
 ), events AS (
     INSERT INTO stream_events (execution_id, seq, kind, at, node_id, body)
     SELECT v.execution_id, v.seq, v.kind, to_timestamp(v.at_ms / 1000.0), v.node_id, v.body
@@ -230,16 +256,16 @@ WITH parts AS MATERIALIZED (
         output_data, output_ref, error_code, error_message, started_at, completed_at, duration_ms, logs, placement, pid,
         host)
     SELECT v.execution_id, v.node_id, v.run_index, v.written, v.node_type, v.node_name, v.status, v.attempt,
-        v.output, v.output_ref, v.error_code, v.error_message, to_timestamp(v.started_ms / 1000.0),
+        v.output, v.output_ref, v.code, v.message, to_timestamp(v.started_ms / 1000.0),
         to_timestamp(v.completed_ms / 1000.0), v.duration_ms, v.logs, v.placement, v.pid, v.host
     FROM unnest(%(node_ids)s::uuid[], %(node_node_ids)s::text[], %(node_runs)s::int[], %(node_written)s::bigint[],
         %(node_types)s::text[], %(node_names)s::text[], %(node_statuses)s::text[], %(node_attempts)s::int[],
-        %(node_outputs)s::json[], %(node_error_codes)s::text[], %(node_error_messages)s::text[],
-        %(node_started_ms)s::bigint[], %(node_completed_ms)s::bigint[], %(node_duration_ms)s::float8[],
-        %(node_logs)s::text[], %(node_placements)s::text[], %(node_pids)s::int[], %(node_hosts)s::text[],
+        %(node_outputs)s::json[], %(node_codes)s::text[], %(node_messages)s::text[],
+        %(node_starts_ms)s::bigint[], %(node_ends_ms)s::bigint[], %(node_durations)s::float8[],
+        %(node_logs)s::text[], %(node_places)s::text[], %(node_pids)s::int[], %(node_hosts)s::text[],
         %(node_refs)s::json[])
-        AS v (execution_id, node_id, run_index, written, node_type, node_name, status, attempt, output, error_code,
-            error_message, started_ms, completed_ms, duration_ms, logs, placement, pid, host, output_ref)
+        AS v (execution_id, node_id, run_index, written, node_type, node_name, status, attempt, output, code,
+            message, started_ms, completed_ms, duration_ms, logs, placement, pid, host, output_ref)
     WHERE (v.execution_id IN (SELECT id FROM fenced)) IS TRUE
     ON CONFLICT (execution_id, node_id, run_index) DO UPDATE SET written = EXCLUDED.written,
         node_type = EXCLUDED.node_type, node_name = EXCLUDED.node_name, status = EXCLUDED.status,
@@ -248,10 +274,10 @@ WITH parts AS MATERIALIZED (
         error_message = EXCLUDED.error_message, started_at = EXCLUDED.started_at, completed_at = EXCLUDED.completed_at,
         duration_ms = EXCLUDED.duration_ms, logs = EXCLUDED.logs, placement = EXCLUDED.placement, pid = EXCLUDED.pid,
         host = EXCLUDED.host
-    WHERE n.status IN ('pending', 'running')
+    WHERE n.status IN ('pending', 'running', 'waiting')
 ), heard AS (
     UPDATE signals s SET read_at = clock_timestamp()
-    FROM unnest(%(signal_ids)s::uuid[], %(signal_executions)s::uuid[]) AS v (id, execution_id)
+    FROM unnest(%(signal_ids)s::uuid[], %(signal_of)s::uuid[]) AS v (id, execution_id)
     WHERE s.id = v.id AND s.execution_id = v.execution_id AND (v.execution_id IN (SELECT id FROM fenced)) IS TRUE
 ), moot AS (
     UPDATE signals s SET read_at = clock_timestamp()

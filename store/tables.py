@@ -312,7 +312,7 @@ hitl_requests = Table(
     Column("workflow_id", Uuid),
     _required("node_id", Text()),
     _required("run_index", Integer()),
-    _required("attempt", Integer(), "1"),
+    _required("ordinal", Integer(), "0"),
     _required("request_type", Text()),
     _required("title", Text(), "''"),
     _required("message", Text(), "''"),
@@ -336,7 +336,7 @@ hitl_requests = Table(
     _moment("reminded_at"),
     _moment("escalated_at"),
     _moment("responded_at"),
-    UniqueConstraint("execution_id", "node_id", "run_index", "attempt"),
+    UniqueConstraint("execution_id", "node_id", "run_index", "ordinal"),
 )
 
 audit_entries = Table(

@@ -45,6 +45,18 @@ class FailNode:
 
 
 @dataclass(frozen=True, slots=True)
+class AskRecovery:
+    """Ask somebody what is to become of a node that has failed for good, unless that was asked already."""
+
+    node: int
+    run_index: int
+    ordinal: int
+    """How often somebody was asked about this run, this time included."""
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class FinishExecution:
     """Append the last event and write the terminal status."""
 
@@ -54,4 +66,4 @@ class FinishExecution:
     node: int | None = None
 
 
-Command: TypeAlias = StartNode | AbortNode | SkipNode | FailNode | FinishExecution
+Command: TypeAlias = StartNode | AbortNode | SkipNode | FailNode | AskRecovery | FinishExecution

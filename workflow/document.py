@@ -48,6 +48,8 @@ class OnError(StrEnum):
     """It goes on behind the node's first output, with the failed items and their errors."""
     ERROR_OUTPUT = "error_output"
     """It goes on behind the node's output `error`, with the failed items and their errors."""
+    ASK = "ask"
+    """Somebody is asked whether it is tried again, skipped, replaced by what they give, or fails."""
 
 
 class Cycles(StrEnum):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from workflow.errors import Bug
 from workflow.states import TERMINAL, ExecutionStatus
+from workflow.waiting import Recovery, Wake
 
 MESSAGE_CHARS_MAX = 400
 """Longer messages are cut in the event; the node execution keeps the whole."""
@@ -76,6 +77,79 @@ class NodeFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeWaiting:
+    """An attempt goes on when something happens outside, or at `until_ms`; 0 means that no time is set."""
+
+    kind: ClassVar[str] = "node.waiting"
+    at_ms: int
+    node_id: str
+    run_index: int
+    attempt: int
+    until_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeWoken:
+    """What a waiting attempt waited for may have happened, or its time has come."""
+
+    kind: ClassVar[str] = "node.woken"
+    at_ms: int
+    node_id: str
+    run_index: int
+    attempt: int
+    cause: Wake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecovered:
+    """Somebody has decided about a node that has failed; `handles` says what it gives where it goes on without another attempt."""
+
+    kind: ClassVar[str] = "node.recovered"
+    at_ms: int
+    node_id: str
+    run_index: int
+    attempt: int
+    decision: Recovery
+    by: str = ""
+    handles: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRequested:
+    """Somebody left the signal to pause."""
+
+    kind: ClassVar[str] = "execution.pause_requested"
+    at_ms: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRequested:
+    """Somebody left the signal to go on."""
+
+    kind: ClassVar[str] = "execution.resume_requested"
+    at_ms: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionPaused:
+    """Nothing is under way any more: the owner lets go."""
+
+    kind: ClassVar[str] = "execution.paused"
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionWaiting:
+    """All that has begun waits: the owner lets go until a signal comes, or until `until_ms`; 0 means that no time is set."""
+
+    kind: ClassVar[str] = "execution.waiting"
+    at_ms: int
+    until_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequested:
     """Somebody left the signal to stop."""
 
@@ -86,10 +160,11 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionTimedOut:
-    """The execution's time limit is over."""
+    """The execution's time limit is over, or that of the one that started it."""
 
     kind: ClassVar[str] = "execution.time_over"
     at_ms: int
+    of_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +189,13 @@ Event: TypeAlias = (
     | NodeStarted
     | NodeCompleted
     | NodeFailed
+    | NodeWaiting
+    | NodeWoken
+    | NodeRecovered
+    | PauseRequested
+    | ResumeRequested
+    | ExecutionPaused
+    | ExecutionWaiting
     | CancelRequested
     | ExecutionTimedOut
     | ExecutionFinished
@@ -128,6 +210,13 @@ _PLAIN: Mapping[str, type[Any]] = MappingProxyType(
             NodeStarted,
             NodeCompleted,
             NodeFailed,
+            NodeWaiting,
+            NodeWoken,
+            NodeRecovered,
+            PauseRequested,
+            ResumeRequested,
+            ExecutionPaused,
+            ExecutionWaiting,
             CancelRequested,
             ExecutionTimedOut,
         )

@@ -66,11 +66,12 @@ class Spread:
         state, plan = self.state, self.state.plan
         own = plan.regions.regions[region]
         for member in own.members:
-            if member in state.running:
+            if member in state.running or member in state.waiting:
                 node = state.nodes[member]
                 self.commands.append(AbortNode(member, node.run_index, node.attempt))
                 node.status = NodeStatus.CANCELLED
                 state.running.discard(member)
+                state.waiting.discard(member)
         inside = set(own.members)
         state.ready = deque(index for index in state.ready if index not in inside)
         for member in own.members:
@@ -198,7 +199,7 @@ class Spread:
     def _dispatch(self) -> None:
         state = self.state
         limit = state.plan.max_parallel_nodes
-        while state.ready and not state.stop and (not limit or len(state.running) < limit):
+        while state.ready and not state.stop and not state.paused and (not limit or len(state.running) < limit):
             self._start(state.ready.popleft())
 
     def _start(self, index: int) -> None:
@@ -211,6 +212,7 @@ class Spread:
         node.status = NodeStatus.RUNNING
         node.runs += 1
         node.attempt, node.failures, node.not_before_ms, node.announced = 1, 0, 0, False
+        node.woken, node.failed_with, node.asked = None, None, 0
         state.running.add(index)
         state.inputs[index, node.run_index] = self._inputs(index)
         self.commands.append(StartNode(index, node.run_index, node.attempt))
@@ -235,7 +237,7 @@ class Spread:
             return
         state.stop = end
         state.ready.clear()
-        for index in sorted(state.running):
+        for index in sorted(state.running | state.waiting):
             self.commands.append(AbortNode(index, state.nodes[index].run_index, state.nodes[index].attempt))
         self.commands.append(end)
 

@@ -12,15 +12,24 @@ def check(state: State) -> None:
     running = {index for index, node in enumerate(state.nodes) if node.status is NodeStatus.RUNNING}
     _hold(running == state.running, "the running set holds the running nodes")
     limit = state.plan.max_parallel_nodes
-    _hold(not limit or len(running) <= limit, "no more nodes are under way than may be")
+    begun = [index for index in running if state.nodes[index].woken is None]
+    _hold(not limit or len(begun) <= limit, "no more nodes are under way than may be")
+    waiting = {index for index, node in enumerate(state.nodes) if node.status is NodeStatus.WAITING}
+    _hold(waiting == state.waiting, "the waiting set holds the waiting nodes")
+    for index in waiting:
+        _hold(state.nodes[index].attempt > 0, "a node that waits has begun")
     _hold(len(set(state.ready)) == len(state.ready), "a node is ready once")
     if state.status is ExecutionStatus.COMPLETED:
         _hold(state.unsettled == 0, "a completed execution has no unsettled node")
     if state.status.terminal:
-        _hold(not running, "a terminal execution has nothing under way")
+        _hold(not running and not waiting, "a terminal execution has nothing under way")
         return
+    if state.status is ExecutionStatus.WAITING:
+        _hold(bool(waiting) or bool(running), "a waiting execution has something to wait for")
     if state.status is ExecutionStatus.RUNNING and state.stop is None:
-        _hold(bool(running), "a running execution has something under way, or is about to end")
+        _hold(
+            bool(running or waiting or state.paused), "a running execution has something under way, or is about to end"
+        )
         _check_regions(state)
         _check_nodes(state)
 
@@ -39,7 +48,7 @@ def _check_nodes(state: State) -> None:
         if number < 0:
             _hold(node.status is NodeStatus.SKIPPED, f"{name}: no start leads to it, so it is skipped")
             continue
-        begun = node.status in (NodeStatus.RUNNING, NodeStatus.COMPLETED, NodeStatus.FAILED)
+        begun = node.status in (NodeStatus.RUNNING, NodeStatus.WAITING, NodeStatus.COMPLETED, NodeStatus.FAILED)
         _hold(not begun or (node.runs > 0 and node.attempt > 0), f"{name}: begun, so its runs and attempts are counted")
         if not _in_round(state, number):
             continue
@@ -59,7 +68,9 @@ def _in_round(state: State, number: int) -> bool:
     while number != ROOT:
         region = state.plan.regions.regions[number]
         own, header = state.regions[number], state.nodes[region.header]
-        if own.rounds == 0 or own.ended or header.status is NodeStatus.RUNNING or region.header in state.ready:
+        if own.rounds == 0 or own.ended or header.status in (NodeStatus.RUNNING, NodeStatus.WAITING):
+            return False
+        if region.header in state.ready:
             return False
         number = region.parent
     return True

@@ -16,30 +16,42 @@ more, what is under way is aborted, and the execution finishes. Results that sti
 
 Attempts. `ExecutionResumed` says that the attempts under way died with their owner. They start again under the next attempt
 number, which is not a retry of the user's. A node that may start at most once, and whose start was recorded, fails instead.
+
+Waiting. An attempt may wait for a time or for something outside: it is under way no longer, and counts towards no limit, until it is
+woken; then the same attempt goes on. While an execution is paused, what is under way ends and nothing begins; what was about to
+begin is outstanding, so resuming is the same as recovering.
 """
 
 from collections.abc import Iterable
 from uuid import UUID
 
-from workflow.commands import Command, FailNode, FinishExecution, SkipNode, StartNode
+from workflow.commands import AskRecovery, Command, FailNode, FinishExecution, SkipNode, StartNode
 from workflow.document import OnError
 from workflow.errors import Bug
 from workflow.events import (
     CancelRequested,
     Event,
     ExecutionFinished,
+    ExecutionPaused,
     ExecutionResumed,
     ExecutionStarted,
     ExecutionTimedOut,
+    ExecutionWaiting,
     NodeCompleted,
     NodeFailed,
+    NodeRecovered,
     NodeStarted,
+    NodeWaiting,
+    NodeWoken,
+    PauseRequested,
+    ResumeRequested,
 )
 from workflow.flow import Spread, catching_region
 from workflow.plan import Plan
 from workflow.spec import Caught, Effect
 from workflow.state import NO_EXECUTION, State, initial
 from workflow.states import ExecutionStatus, NodeStatus
+from workflow.waiting import Recovery, Wake
 
 
 class IllegalEvent(Bug):
@@ -57,19 +69,15 @@ def step(state: State, event: Event) -> list[Command]:
             return _start(state, event)
         case ExecutionResumed():
             return _resume(state, event)
-        case NodeStarted():
-            node = _attempt(state, event)
-            if node is not None:
-                state.nodes[node].announced = True
-            return []
-        case NodeCompleted():
-            return _complete(state, event)
-        case NodeFailed():
-            return _fail(state, event)
+        case NodeStarted() | NodeCompleted() | NodeFailed() | NodeWaiting() | NodeWoken() | NodeRecovered():
+            return _of_node(state, event)
+        case PauseRequested() | ResumeRequested() | ExecutionPaused() | ExecutionWaiting():
+            return _rest(state, event)
         case CancelRequested():
             return _stop(state, FinishExecution(ExecutionStatus.CANCELLED, "cancelled", f"cancelled by {event.by}"))
         case ExecutionTimedOut():
-            message = f"the execution took longer than its {state.plan.timeout_ms} ms"
+            of_parent = "the time of the execution that started it is over"
+            message = of_parent if event.of_parent else f"it took longer than its {state.plan.timeout_ms} ms"
             return _stop(state, FinishExecution(ExecutionStatus.TIMEOUT, "execution_timeout", message))
         case ExecutionFinished():
             return _finish(state, event)
@@ -89,7 +97,7 @@ def outstanding(state: State) -> list[Command]:
         return []
     if state.stop is not None:
         return [state.stop]
-    commands: list[Command] = []
+    commands: list[Command] = _asked(state)
     for index in sorted(state.running):
         node = state.nodes[index]
         if node.announced and state.plan.nodes[index].effect is Effect.AT_MOST_ONCE:
@@ -98,6 +106,54 @@ def outstanding(state: State) -> list[Command]:
         else:
             commands.append(StartNode(index, node.run_index, node.attempt, node.not_before_ms))
     return commands
+
+
+def _asked(state: State) -> list[Command]:
+    failed = [(index, state.nodes[index]) for index in sorted(state.waiting)]
+    return [AskRecovery(i, n.run_index, n.asked, *n.failed_with) for i, n in failed if n.failed_with]
+
+
+def _of_node(
+    state: State, event: NodeStarted | NodeCompleted | NodeFailed | NodeWaiting | NodeWoken | NodeRecovered
+) -> list[Command]:
+    match event:
+        case NodeStarted():
+            index = _attempt(state, event)
+            if index is not None:
+                state.nodes[index].announced = True
+            return []
+        case NodeCompleted():
+            return _complete(state, event)
+        case NodeFailed():
+            return _fail(state, event)
+        case NodeWaiting():
+            index = _attempt(state, event)
+            return [] if index is None else _wait(state, index, event.until_ms)
+        case NodeWoken():
+            return _wake(state, event)
+        case NodeRecovered():
+            return _recover(state, event)
+
+
+def _rest(state: State, event: PauseRequested | ResumeRequested | ExecutionPaused | ExecutionWaiting) -> list[Command]:
+    if state.status is not ExecutionStatus.RUNNING:
+        raise IllegalEvent(f"{event.kind} comes while it is running", fields={"state": state.status})
+    if state.stop is not None:
+        return []
+    match event:
+        case PauseRequested():
+            state.paused = True
+        case ResumeRequested() if state.paused:
+            state.paused = False
+            spread = Spread(state)
+            commands = outstanding(state)
+            spread.run()
+            return [*commands, *spread.commands]
+        case ExecutionPaused() if state.paused:
+            state.status = ExecutionStatus.PAUSED
+        case ExecutionWaiting():
+            state.status = ExecutionStatus.WAITING
+    return []
 
 
 def _start(state: State, event: ExecutionStarted) -> list[Command]:
@@ -124,6 +180,7 @@ def _resume(state: State, event: ExecutionResumed) -> list[Command]:
     if event.epoch <= state.epoch:
         return []
     state.epoch = event.epoch
+    state.status = ExecutionStatus.RUNNING
     restarted: list[Command] = []
     for command in outstanding(state):
         if isinstance(command, StartNode):
@@ -158,18 +215,76 @@ def _fail(state: State, event: NodeFailed) -> list[Command]:
         delay_ms = policy.delay_ms(node.failures, state.execution_id, plan_node.id) if policy else 0
         node.not_before_ms = event.at_ms + max(delay_ms, event.retry_after_ms)
         return [StartNode(index, node.run_index, node.attempt, node.not_before_ms)]
+    if plan_node.on_error is OnError.ASK:
+        node.failed_with = (event.code, event.message)
+        node.asked += 1
+        asking = AskRecovery(index, node.run_index, node.asked, event.code, event.message)
+        return [asking, *_wait(state, index, 0)]
     if plan_node.on_error is not OnError.STOP:
         return _settled(state, index, NodeStatus.FAILED, event)
+    return _failed(state, index, event.code, event.message)
+
+
+def _failed(state: State, index: int, code: str, message: str) -> list[Command]:
+    """A node has failed for good: whoever is around it catches that, or the execution stops."""
+    node = state.nodes[index]
     node.status = NodeStatus.FAILED
     state.running.discard(index)
+    state.waiting.discard(index)
     spread = Spread(state)
     region = catching_region(state.plan, index)
     if region is None:
-        spread.stop(FinishExecution(ExecutionStatus.FAILED, event.code, event.message, index))
+        spread.stop(FinishExecution(ExecutionStatus.FAILED, code, message, index))
         return spread.commands
-    caught = Caught(node_id=plan_node.id, run_index=event.run_index, code=event.code, message=event.message)
-    spread.catch(region, caught)
+    node_id = state.plan.nodes[index].id
+    spread.catch(region, Caught(node_id=node_id, run_index=node.run_index, code=code, message=message))
     return spread.commands
+
+
+def _wait(state: State, index: int, until_ms: int) -> list[Command]:
+    node = state.nodes[index]
+    node.status = NodeStatus.WAITING
+    node.wake_at_ms = until_ms
+    state.running.discard(index)
+    state.waiting.add(index)
+    spread = Spread(state)
+    spread.run()
+    return spread.commands
+
+
+def _wake(state: State, event: NodeWoken) -> list[Command]:
+    index = _attempt(state, event, NodeStatus.WAITING)
+    if index is None or state.nodes[index].failed_with:
+        return []
+    node = state.nodes[index]
+    node.woken = Wake(event.cause)
+    return [_under_way_again(state, index)]
+
+
+def _recover(state: State, event: NodeRecovered) -> list[Command]:
+    index = _attempt(state, event, NodeStatus.WAITING)
+    if index is None or state.nodes[index].failed_with is None:
+        return []
+    _check_handles(state, index, event)
+    node = state.nodes[index]
+    code, message = node.failed_with or ("", "")
+    node.failed_with = None
+    if event.decision == Recovery.RETRY:
+        node.attempt += 1
+        node.failures, node.not_before_ms = 0, 0
+        return [_under_way_again(state, index)]
+    if event.decision == Recovery.ABORT:
+        return _failed(state, index, code, message)
+    return _settled(state, index, NodeStatus.COMPLETED, event)
+
+
+def _under_way_again(state: State, index: int) -> StartNode:
+    node = state.nodes[index]
+    node.status = NodeStatus.RUNNING
+    node.wake_at_ms, node.announced = 0, False
+    state.waiting.discard(index)
+    state.running.add(index)
+    return StartNode(index, node.run_index, node.attempt)
 
 
 def may_retry(state: State, event: NodeFailed) -> bool:
@@ -184,11 +299,14 @@ def may_retry(state: State, event: NodeFailed) -> bool:
     return policy.allows(state.nodes[index].failures + 1, event.code, retryable=event.retryable)
 
 
-def _settled(state: State, index: int, status: NodeStatus, event: NodeCompleted | NodeFailed) -> list[Command]:
+def _settled(
+    state: State, index: int, status: NodeStatus, event: NodeCompleted | NodeFailed | NodeRecovered
+) -> list[Command]:
     node = state.nodes[index]
     node.status = status
     node.handles = {handle: count for handle, count in event.handles.items() if count > 0}
     state.running.discard(index)
+    state.waiting.discard(index)
     spread = Spread(state)
     spread.completed(index)
     spread.run()
@@ -196,7 +314,7 @@ def _settled(state: State, index: int, status: NodeStatus, event: NodeCompleted 
     return spread.commands
 
 
-def _check_handles(state: State, index: int, event: NodeCompleted | NodeFailed) -> None:
+def _check_handles(state: State, index: int, event: NodeCompleted | NodeFailed | NodeRecovered) -> None:
     if not set(event.handles) <= set(state.plan.nodes[index].handles):
         raise IllegalEvent(f"{event.node_id!r} has no such output", fields={"handles": sorted(event.handles)})
 
@@ -217,14 +335,19 @@ def _finish(state: State, event: ExecutionFinished) -> list[Command]:
         )
     if not event.status.terminal:
         raise IllegalEvent("an execution finishes with a terminal status", fields={"state": event.status})
-    for index in state.running:
+    for index in state.running | state.waiting:
         state.nodes[index].status = NodeStatus.CANCELLED
     state.running.clear()
+    state.waiting.clear()
     state.status = event.status
     return []
 
 
-def _attempt(state: State, event: NodeStarted | NodeCompleted | NodeFailed) -> int | None:
+def _attempt(
+    state: State,
+    event: NodeStarted | NodeCompleted | NodeFailed | NodeWaiting | NodeWoken | NodeRecovered,
+    expected: NodeStatus = NodeStatus.RUNNING,
+) -> int | None:
     """Return the node that the event is about, or None when the event is stale. Raises `IllegalEvent`."""
     index = state.plan.by_id.get(event.node_id)
     if index is None:
@@ -242,7 +365,7 @@ def _attempt(state: State, event: NodeStarted | NodeCompleted | NodeFailed) -> i
         )
     stale = (
         state.stop is not None
-        or node.status is not NodeStatus.RUNNING
+        or node.status is not expected
         or event.run_index != node.run_index
         or event.attempt != node.attempt
     )

@@ -18,6 +18,10 @@ class SignalKind(StrEnum):
     """What a non-owner may ask of the owner."""
 
     CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    WAKE = "wake"
+    """Something has changed that a node waits for; the signal names the node's run."""
 
 
 class Isolation(StrEnum):
@@ -96,6 +100,8 @@ class Signal:
     execution_id: UUID
     kind: SignalKind
     body: bytes
+    node_id: str = ""
+    run_index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +129,12 @@ class Claimed:
     """Names the input where it was too large for the row."""
     answered: bool = False
     """Whether who pushed it waits for its end: then nobody else has to be told of one that is over with its first flush."""
+    depth: int = 0
+    """How many executions are above it."""
+    deadline_ms: int | None = None
+    """When its time is over because that of its parent is."""
+    priority: int = 5
+    triggered_by: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +187,17 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What is written when the owner lets go of an execution that has not ended: it is `waiting` or `paused`.
+
+    It is claimed again when `wake_ms` (Unix) has come, where that is set, or when a signal is left for it.
+    """
+
+    status: ExecutionStatus
+    wake_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flush:
     """All that one owner writes of one execution at once: refused as a whole unless epoch and last_seq are what it says.
 
@@ -188,6 +211,8 @@ class Flush:
     events: Sequence[EventRow]
     nodes: Sequence[NodeRow] = ()
     ending: Ending | None = None
+    rest: Rest | None = None
+    """With an `ending` there is none."""
     signals_read: Sequence[UUID] = ()
     nodes_completed: int = 0
     started_ms: int | None = None
@@ -243,6 +268,11 @@ class ExecutionView:
     shared: bool | None = None
     input_ref: BlobRef | None = None
     output_ref: BlobRef | None = None
+    wake_ms: int | None = None
+    """When it goes on at the latest, while it waits or is paused."""
+    parent_execution_id: UUID | None = None
+    parent_node_id: str = ""
+    depth: int = 0
 
 
 class Executions(Protocol):
@@ -255,8 +285,9 @@ class Executions(Protocol):
     async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int) -> list[Claimed]:
         """Take up to `limit` pooled executions: queued ones, and running ones whose owner's lease ended at least the grace ago.
 
-        Epochs are raised. Claims nothing when the owner's own lease is not live, or draining. Orphans come first, then ones
-        with unread signals, then by priority and fair between workspaces.
+        Epochs are raised. Claims nothing when the owner's own lease is not live, or draining. Also takes up what waits and
+        whose time has come or that was signalled, and what is paused and shall resume or stop. Orphans come first, then
+        wishes of people, then by priority and fair between workspaces.
         """
         ...
 
@@ -276,8 +307,8 @@ class Executions(Protocol):
         """Return executions that want an actor of their own and may be claimed."""
         ...
 
-    async def queued_with_signals(self, limit: int) -> list[UUID]:
-        """Return pooled executions that are queued and have unread signals, the oldest signals first."""
+    async def cancelled_at_rest(self, limit: int) -> list[UUID]:
+        """Return pooled executions that nobody owns and that somebody wants to stop, the oldest wishes first."""
         ...
 
     async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
@@ -295,7 +326,11 @@ class Executions(Protocol):
     async def signal(
         self, workspace_id: UUID, execution_id: UUID, signal_id: UUID, kind: SignalKind, body: bytes
     ) -> ExecutionView:
-        """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` when it is terminal."""
+        """Leave a signal, unless one of that kind is unread already. Raises `NotFound`, or `Conflict` when it is terminal.
+
+        To pause takes back an unread wish to resume, and the other way round: the last one counts. Raises `Conflict` for
+        pausing what is paused, and for resuming what is neither paused nor about to be.
+        """
         ...
 
     async def unread_signals(self, execution_ids: Sequence[UUID]) -> list[Signal]:

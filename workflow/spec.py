@@ -16,6 +16,7 @@ from workflow.errors import NodeError
 from workflow.http import HttpClient, NoHttp
 from workflow.retry import RetryPolicy
 from workflow.scripts import Scripts
+from workflow.waiting import Children, NoChildren, NoRequests, Requests, Suspend, Wake
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -115,6 +116,8 @@ class NodeSpec:
     body: str = ""
     """The output behind which the node's body begins. The node runs again when a round of its body has settled, and begins
     the next round by giving items on this output; when it gives none there, its other outputs go on."""
+    suspends: bool = False
+    """Whether the function may return `Suspend`: then it is called again, and its effect is not pure."""
     catches: bool = False
     """Whether a failure in its body ends that round instead of the execution; the node then runs with `round.caught`."""
     aliases: tuple[str, ...] = ()
@@ -255,6 +258,12 @@ class NodeContext:
     sandbox: Sandbox
     http: HttpClient = field(default_factory=NoHttp)
     """The way to the world outside."""
+    requests: Requests = field(default_factory=NoRequests)
+    """What this run asks of people or of other systems."""
+    children: Children = field(default_factory=NoChildren)
+    """The executions that this run starts."""
+    woken: Wake | None = None
+    """Set when the function is called again after it has suspended."""
     now_ms: int = 0
     """When this attempt began (Unix)."""
     timezone: str = "UTC"
@@ -293,7 +302,7 @@ class NodeContext:
         return f"{self.execution_id}:{self.node_id}:{self.run_index}"
 
 
-NodeFunction: TypeAlias = Callable[[NodeContext, Config, Items], Awaitable[Outputs]]
+NodeFunction: TypeAlias = Callable[[NodeContext, Config, Items], Awaitable[Outputs | Suspend]]
 
 
 @dataclass(frozen=True, slots=True)

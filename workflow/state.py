@@ -11,6 +11,7 @@ from workflow.plan import Plan
 from workflow.regions import ROOT
 from workflow.spec import Caught
 from workflow.states import ExecutionStatus, NodeStatus
+from workflow.waiting import Wake
 
 NO_EXECUTION = UUID(int=0)
 
@@ -56,6 +57,14 @@ class NodeState:
     """When the present attempt may begin, if it follows a failed one."""
     announced: bool = False
     """Whether the start of the present attempt was recorded."""
+    wake_at_ms: int = 0
+    """When a waiting node is called again at the latest; 0 for never."""
+    woken: Wake | None = None
+    """Why its present attempt was called again last."""
+    failed_with: tuple[str, str] | None = None
+    """Code and message of the failure that somebody is asked about."""
+    asked: int = 0
+    """How often somebody was asked about its present run."""
     handles: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -94,6 +103,10 @@ class State:
     status: ExecutionStatus = ExecutionStatus.QUEUED
     epoch: int = 0
     running: set[int] = field(default_factory=set)
+    waiting: set[int] = field(default_factory=set)
+    """Nodes that wait for something outside, or for a time."""
+    paused: bool = False
+    """Whether nothing may begin: it is paused, or will be when what is under way has ended."""
     ready: deque[int] = field(default_factory=deque)
     """Nodes that could begin if fewer were under way."""
     inputs: dict[tuple[int, int], Inputs] = field(default_factory=dict)

@@ -13,6 +13,8 @@ class ExecutionStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -29,6 +31,7 @@ class NodeStatus(StrEnum):
 
     PENDING = "pending"
     RUNNING = "running"
+    WAITING = "waiting"
     COMPLETED = "completed"
     FAILED = "failed"
     SKIPPED = "skipped"
@@ -49,6 +52,14 @@ EXECUTION_STATES: Mapping[ExecutionStatus, str] = MappingProxyType(
         ExecutionStatus.RUNNING: (
             "Owned by one execution actor under one epoch; only that owner writes it. If the owner's lease ends, any other actor "
             "claims it, raises the epoch, replays its events and goes on; writes of the former owner are refused."
+        ),
+        ExecutionStatus.WAITING: (
+            "Nothing is under way: every node that has begun waits for a time, a person, a request from outside or a child. Owned by "
+            "nobody and held in no memory; claimed again when its earliest time has come or a signal is left for it."
+        ),
+        ExecutionStatus.PAUSED: (
+            "Somebody asked for it to pause; what was under way then has ended and is committed. Owned by nobody; claimed again when "
+            "it is to resume or to stop, or when its time limit is over. Answers of people and ends of children are kept for it."
         ),
         ExecutionStatus.COMPLETED: (
             "Every node has completed or was skipped. The output and the last event were committed together. Never changes again."
@@ -78,13 +89,17 @@ NODE_STATES: Mapping[NodeStatus, str] = MappingProxyType(
             "a node that may start at most once fails with code `unknown_outcome` instead. Also while it waits to be tried again "
             "after a failure that its retry policy covers."
         ),
+        NodeStatus.WAITING: (
+            "It has begun, and waits for a time, a person, a request from outside or a child; no process holds it and it counts "
+            "towards no limit. With `on_error: ask` also after its last attempt has failed, until somebody has decided."
+        ),
         NodeStatus.COMPLETED: "Its result is the one durable result for this node and run index; nobody computes it again.",
         NodeStatus.FAILED: (
             "Its last attempt failed; the error is kept with it. The execution goes on if the node's `on_error` is not `stop`, or "
             "if a try around it catches the failure."
         ),
         NodeStatus.SKIPPED: "No item can reach it any more: every connection to it comes from a branch that was not taken.",
-        NodeStatus.CANCELLED: "It was under way when the execution stopped, and was aborted.",
+        NodeStatus.CANCELLED: "It was under way or waiting when the execution stopped, and was aborted.",
     }
 )
 
@@ -95,6 +110,15 @@ EXECUTION_TRANSITIONS: Mapping[tuple[ExecutionStatus, str], ExecutionStatus] = M
         (ExecutionStatus.RUNNING, "node.started"): ExecutionStatus.RUNNING,
         (ExecutionStatus.RUNNING, "node.completed"): ExecutionStatus.RUNNING,
         (ExecutionStatus.RUNNING, "node.failed"): ExecutionStatus.RUNNING,
+        (ExecutionStatus.RUNNING, "node.waiting"): ExecutionStatus.RUNNING,
+        (ExecutionStatus.RUNNING, "node.woken"): ExecutionStatus.RUNNING,
+        (ExecutionStatus.RUNNING, "node.recovered"): ExecutionStatus.RUNNING,
+        (ExecutionStatus.RUNNING, "execution.pause_requested"): ExecutionStatus.RUNNING,
+        (ExecutionStatus.RUNNING, "execution.resume_requested"): ExecutionStatus.RUNNING,
+        (ExecutionStatus.RUNNING, "execution.waiting"): ExecutionStatus.WAITING,
+        (ExecutionStatus.RUNNING, "execution.paused"): ExecutionStatus.PAUSED,
+        (ExecutionStatus.WAITING, "execution.resumed"): ExecutionStatus.RUNNING,
+        (ExecutionStatus.PAUSED, "execution.resumed"): ExecutionStatus.RUNNING,
         (ExecutionStatus.RUNNING, "execution.cancel_requested"): ExecutionStatus.RUNNING,
         (ExecutionStatus.RUNNING, "execution.time_over"): ExecutionStatus.RUNNING,
         (ExecutionStatus.RUNNING, "execution.completed"): ExecutionStatus.COMPLETED,
@@ -111,6 +135,13 @@ NODE_TRANSITIONS: Mapping[tuple[NodeStatus, str], NodeStatus] = MappingProxyType
         (NodeStatus.RUNNING, "node.completed"): NodeStatus.COMPLETED,
         (NodeStatus.RUNNING, "node.failed"): NodeStatus.FAILED,
         (NodeStatus.RUNNING, "node.failed, to be retried"): NodeStatus.RUNNING,
+        (NodeStatus.RUNNING, "node.waiting"): NodeStatus.WAITING,
+        (NodeStatus.RUNNING, "node.failed, somebody is asked"): NodeStatus.WAITING,
+        (NodeStatus.WAITING, "node.woken"): NodeStatus.RUNNING,
+        (NodeStatus.WAITING, "node.recovered: retry"): NodeStatus.RUNNING,
+        (NodeStatus.WAITING, "node.recovered: skip, replace"): NodeStatus.COMPLETED,
+        (NodeStatus.WAITING, "node.recovered: abort"): NodeStatus.FAILED,
         (NodeStatus.RUNNING, "execution stops, or a try ends its body"): NodeStatus.CANCELLED,
+        (NodeStatus.WAITING, "execution stops, or a try ends its body"): NodeStatus.CANCELLED,
     }
 )

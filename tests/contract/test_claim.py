@@ -264,5 +264,5 @@ async def test_only_queued_pooled_executions_with_unread_signals_are_named(twin:
     for new in (first, second, dedicated):
         await twin.executions.signal(new.workspace_id, new.id, an_id(), SignalKind.CANCEL, b"{}")
 
-    assert await twin.executions.queued_with_signals(8) == [first.id, second.id]
-    assert await twin.executions.queued_with_signals(1) == [first.id]
+    assert await twin.executions.cancelled_at_rest(8) == [first.id, second.id]
+    assert await twin.executions.cancelled_at_rest(1) == [first.id]

@@ -13,9 +13,9 @@ import orjson
 
 from actors.config import EngineLimits
 from actors.dispatch import Dispatcher
-from actors.execution import Surroundings
 from actors.lease import LeaseReport
 from actors.owner import Owner, OwnerConfig
+from actors.surroundings import Surroundings
 from actors.work import Outcome, TaskCall, WorkerLost, run_work
 from store.memory import MemoryLeases, MemoryStore
 from store.memory_blobs import MemoryBlobs

@@ -72,7 +72,7 @@ CREATE TABLE hitl_requests (
     workflow_id uuid,
     node_id text NOT NULL,
     run_index integer NOT NULL,
-    attempt integer NOT NULL DEFAULT 1,
+    ordinal integer NOT NULL DEFAULT 0,
     request_type text NOT NULL
         CHECK (request_type IN ('approval', 'clarification', 'error_recovery', 'form', 'webhook')),
     title text NOT NULL DEFAULT '',
@@ -98,7 +98,7 @@ CREATE TABLE hitl_requests (
     reminded_at timestamptz,
     escalated_at timestamptz,
     responded_at timestamptz,
-    UNIQUE (execution_id, node_id, run_index, attempt)
+    UNIQUE (execution_id, node_id, run_index, ordinal)
 );
 CREATE INDEX hitl_requests_inbox ON hitl_requests (workspace_id, id) WHERE status = 'pending';
 CREATE INDEX hitl_requests_workspace ON hitl_requests (workspace_id, id);

@@ -10,10 +10,10 @@ import orjson
 
 from actors.config import EngineLimits
 from actors.dispatch import Dispatcher, TaskRunner
-from actors.execution import Finished, Surroundings
 from actors.ids import new_id
 from actors.lease import LeaseReport
 from actors.owner import Owner, OwnerConfig
+from actors.surroundings import Finished, Surroundings
 from actors.work import Outcome, TaskCall
 from store.memory import MemoryLeases, MemoryStore
 from store.memory_blobs import MemoryBlobs

@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from actors.config import BLOB_ABOVE_BYTES
-from actors.execution import Finished
 from actors.results import Results
+from actors.surroundings import Finished
 from tests.graphs import graph
 from tests.unit.actors.plant import WORKSPACE, Plant
 from workflow.events import ExecutionStarted, NodeCompleted

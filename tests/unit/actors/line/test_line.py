@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 
 from actors import line as line_module
-from actors.execution import Finished
 from actors.ids import new_id
 from actors.line import Door, Line, LineLost, address_of
+from actors.surroundings import Finished
 from tests.unit.actors.plant import claimed
 from workflow.ports import Accepted, Claimed, Ending, Outcome
 from workflow.states import ExecutionStatus

@@ -1,0 +1,50 @@
+"""When an execution may leave its actor, and what becomes of wake-ups: decisions over a state, without changing it."""
+
+from collections.abc import Iterable
+
+from workflow.state import State
+from workflow.states import NodeStatus
+
+
+def next_due_ms(state: State, later_ms: Iterable[int] = ()) -> int | None:
+    """Return when something is to happen next: a waiting node's time, or one of the others; None when no time is set."""
+    times_ms = (state.nodes[index].wake_at_ms for index in state.waiting)
+    return min([*later_ms, *filter(None, times_ms)], default=None)
+
+
+def may_rest(state: State, later_ms: Iterable[int], patience_ms: int | None, now_ms: int) -> bool:
+    """Whether an execution of which nothing is under way may be let go.
+
+    `later_ms` are the times of attempts that only wait for theirs. A paused one always may; another one if it waits for
+    longer than the patience, and never where that is None.
+    """
+    if state.paused:
+        return True
+    later_ms = list(later_ms)
+    if patience_ms is None or not (state.waiting or later_ms):
+        return False
+    due_ms = next_due_ms(state, later_ms)
+    return due_ms is None or due_ms - now_ms > patience_ms
+
+
+def due_nodes(state: State, now_ms: int) -> list[int]:
+    """Return the waiting nodes whose time has come."""
+    return [index for index in sorted(state.waiting) if 0 < state.nodes[index].wake_at_ms <= now_ms]
+
+
+def waiting_run(state: State, node_id: str, run_index: int) -> int | None:
+    """Return the node if this run of it waits, else None."""
+    index = state.plan.by_id.get(node_id)
+    if index is None or state.nodes[index].run_index != run_index:
+        return None
+    return index if state.nodes[index].status is NodeStatus.WAITING else None
+
+
+def is_too_early(state: State, node_id: str, run_index: int) -> bool:
+    """Whether this run of a node will wait, but does not yet, or not while the execution is paused."""
+    index = state.plan.by_id.get(node_id)
+    if index is None or state.nodes[index].run_index != run_index:
+        return False
+    if state.nodes[index].status is NodeStatus.WAITING:
+        return state.paused
+    return state.nodes[index].status is NodeStatus.RUNNING
