@@ -53,6 +53,10 @@ class PoolConfig:
     """Networks and places (`address:port`) that workflows may reach beside the public internet."""
     own_ports: tuple[tuple[int, int], ...] = ()
     """Ranges of ports that this instance listens on."""
+    link_key: str = ""
+    """Signs the links by which requests are answered without a login (hex)."""
+    depth_max: int = 3
+    """How deep executions that start one another may be."""
 
     @property
     def limits(self) -> EngineLimits:

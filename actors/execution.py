@@ -10,6 +10,7 @@ writes where the execution stands and when it is due, and ends. Whoever claims i
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from uuid import UUID
 
 import orjson
@@ -127,6 +128,11 @@ class ExecutionLoop:
         """Whether the end, or that it rests, is decided and only has to be written."""
         return self._finished is not None or self._resting
 
+    @property
+    def waits(self) -> bool:
+        """Whether a node waits for something outside."""
+        return bool(self._state.waiting)
+
     def notify(self, signal: Signal) -> None:
         """Hand over a signal; one that was handed over before is ignored."""
         if signal.id not in self._signals_seen:
@@ -190,6 +196,8 @@ class ExecutionLoop:
             limits_ms.append(self.claimed.deadline_ms)
         if limits_ms:
             self._deadline_ms = min(limits_ms)
+            limited = replace(self.claimed, deadline_ms=self._deadline_ms)
+            self._attempts = replace(self._attempts, claimed=limited)
             left_ms = max(0, self._deadline_ms - now_ms)
             self._time_limit = asyncio.get_running_loop().call_later(left_ms / 1000, self._time_over)
 
@@ -324,7 +332,8 @@ class ExecutionLoop:
         if self._state.stop is not None or len(self._tasks) > len(self._later):
             return False
         patience_ms = self._around.limits.rest_above_ms
-        return may_rest(self._state, self._later.values(), patience_ms, self._around.now_ms())
+        now_ms = self._around.now_ms()
+        return may_rest(self._state, self._later.values(), patience_ms, now_ms, self._deadline_ms)
 
     def _rest(self) -> None:
         now_ms, paused = self._around.now_ms(), self._state.paused

@@ -1,10 +1,25 @@
 """What an execution asks of the world beyond its nodes' effects: people, and executions that it starts."""
 
-from collections.abc import Collection
-from typing import Protocol, TypeAlias
+import asyncio
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Protocol, TypeAlias, TypeVar
+from uuid import UUID
 
+from store.children import NewChild, PostgresChildren, Refusal
+from store.requests import PostgresRequests
+from workflow.blobs import BlobRef, Blobs, read_blob, reference_to
+from workflow.errors import NodeError, StoreUnavailable
+from workflow.ids import derived_id
 from workflow.ports import Claimed
-from workflow.waiting import Children, NoChildren, NoRequests, Requests
+from workflow.waiting import Child, Children, ChildState, NewRequest, NoChildren, NoRequests, Request, Requests
+
+CHILDREN_AT_ONCE = 200
+PAUSE_S, PAUSE_MAX_S = 0.1, 2.0
+R = TypeVar("R")
 
 NodeRun: TypeAlias = tuple[str, int]
 """A node's id and the index of its run."""
@@ -39,3 +54,161 @@ class Nobody:
 
     async def forsake(self, _claimed: Claimed, _keep: Collection[NodeRun]) -> None:
         """Find nothing to end."""
+
+
+class StoredOutside:
+    """The outside as the database keeps it. While that is away, everything here waits for it."""
+
+    def __init__(
+        self,
+        requests: PostgresRequests,
+        children: PostgresChildren,
+        blobs: Blobs,
+        *,
+        link_key: bytes,
+        blob_above_bytes: int,
+        depth_max: int,
+        changed: Callable[[], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.kept_requests = requests
+        self.kept_children = children
+        self.blobs = blobs
+        self.link_key = link_key
+        self.blob_above_bytes = blob_above_bytes
+        self.depth_max = depth_max
+        self.changed = changed
+        self.now_ms = now_ms
+
+    def requests(self, claimed: Claimed, run: NodeRun, ordinal: int = 0) -> Requests:
+        """Return the requests of a node's run."""
+        return _RequestsOfRun(self, claimed, run, ordinal)
+
+    def children(self, claimed: Claimed, run: NodeRun) -> Children:
+        """Return the executions that a node's run starts."""
+        return _ChildrenOfRun(self, claimed, run)
+
+    async def forsake(self, claimed: Claimed, keep: Collection[NodeRun]) -> None:
+        """Withdraw what is asked and cancel the children that are waited for, apart from those of these runs."""
+        await patiently(lambda: self.kept_requests.withdraw(claimed.id, keep))
+        if await patiently(lambda: self.kept_children.cancel(claimed.id, keep)):
+            self.changed()
+
+
+@dataclass(frozen=True, slots=True)
+class _RequestsOfRun:
+    around: StoredOutside
+    claimed: Claimed
+    run: NodeRun
+    ordinal: int
+
+    async def open(self, new: NewRequest) -> Request:
+        """Make the request, or return the one that was made before. Raises `Fenced`."""
+        names = (*self.run, self.ordinal)
+        return await patiently(
+            lambda: self.around.kept_requests.open(
+                self.claimed,
+                self.run,
+                self.ordinal,
+                new,
+                request_id=derived_id(self.claimed.id, "request", *names),
+                token_hash=sha256(link_token(self.around.link_key, self.claimed.id, *names).encode()).digest(),
+                now_ms=self.around.now_ms(),
+            )
+        )
+
+    async def look(self, *, expire: bool = False) -> Request | None:
+        """Return the request as it stands."""
+        return await patiently(
+            lambda: self.around.kept_requests.look(
+                self.claimed.id, self.run, self.ordinal, expire=expire, now_ms=self.around.now_ms()
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _ChildrenOfRun:
+    around: StoredOutside
+    claimed: Claimed
+    run: NodeRun
+
+    async def start(self, children: Sequence[Child]) -> list[UUID]:
+        """Start them and return their ids, in order. Raises `NodeError` where one must not be started, and `Fenced`."""
+        ids: list[UUID] = []
+        for first in range(0, len(children), CHILDREN_AT_ONCE):
+            some = [await self._new(child) for child in children[first : first + CHILDREN_AT_ONCE]]
+            refused = await self._start(some)
+            if refused:
+                raise _refusal(refused[0], children[first + [new.place for new in some].index(refused[0].place)])
+            ids.extend(new.id for new in some)
+            self.around.changed()
+        return ids
+
+    async def states(self) -> list[ChildState]:
+        """Return those that are waited for, by place."""
+        found = await patiently(lambda: self.around.kept_children.states(self.claimed.id, self.run))
+        return [await self._whole(state, reference) for state, reference in found]
+
+    async def _start(self, some: Sequence[NewChild]) -> list[Refusal]:
+        return await patiently(
+            lambda: self.around.kept_children.start(
+                self.claimed,
+                self.run,
+                some,
+                trigger="sub_workflow",
+                deadline_ms=self.claimed.deadline_ms,
+                depth_max=self.around.depth_max,
+            )
+        )
+
+    async def _new(self, child: Child) -> NewChild:
+        identity = derived_id(self.claimed.id, "child", *self.run, child.place)
+        data, reference = child.input, None
+        if len(data) > self.around.blob_above_bytes:
+            reference = reference_to(data)
+            contents = {reference.sha256: data}
+            await patiently(lambda: self.around.blobs.put(self.claimed.workspace_id, identity, contents))
+            data = b"null"
+        return NewChild(
+            id=identity,
+            place=child.place,
+            workflow_id=child.workflow_id,
+            version=child.version,
+            input=data,
+            input_ref=reference,
+            awaited=child.awaited,
+        )
+
+    async def _whole(self, state: ChildState, reference: BlobRef | None) -> ChildState:
+        if reference is None or state.output is not None:
+            return state
+        return replace(
+            state, output=await patiently(lambda: read_blob(self.around.blobs, self.claimed.workspace_id, reference))
+        )
+
+
+def link_token(key: bytes, execution_id: UUID, node_id: str, run_index: int, ordinal: int) -> str:
+    """Return the secret part of the link by which a request is answered without a login."""
+    names = "\x1f".join((str(execution_id), node_id, str(run_index), str(ordinal)))
+    return urlsafe_b64encode(hmac.digest(key, names.encode(), "sha256")).decode().rstrip("=")
+
+
+async def patiently(call: Callable[[], Awaitable[R]]) -> R:
+    """Return what the call gives, asking again for as long as the database does not answer. The call is safe to repeat."""
+    pause_s = PAUSE_S
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+
+def _refusal(refused: Refusal, child: Child) -> NodeError:
+    fields = {"workflow_id": str(child.workflow_id), "retryable": False}
+    if refused.depth is not None:
+        message = f"this execution is {refused.depth} deep already: it may start none below it"
+        return NodeError(message, "depth_exceeded", fields)
+    if refused.circular:
+        return NodeError("the workflow is under way above this execution already", "workflow_circular", fields)
+    return NodeError("there is no such workflow or version that may be executed", "workflow_not_found", fields)

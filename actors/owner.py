@@ -169,7 +169,7 @@ class Owner:
             return present
         if (claimed.id, claimed.epoch) in self._finished:
             return None
-        if present is not None:
+        if present is not None and not present.loop.ending:  # what rests may be claimed again before that is heard
             self._drop(claimed.id)
         plan, broken = self._plan_of(claimed)
         loop = ExecutionLoop(claimed, plan, self._around)
@@ -209,6 +209,10 @@ class Owner:
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def look_for_signals(self) -> None:
+        """Read the signals of all executions here that wait for something, since nobody says whom one was left for."""
+        await self.deliver([execution_id for execution_id, active in self._active.items() if active.loop.waits])
 
     async def deliver(self, execution_ids: list[UUID]) -> None:
         """Somebody left signals for these executions: read them and hand them over."""
@@ -273,6 +277,8 @@ class Owner:
                 self.wake()  # a signal may have been left while it was let go
             else:
                 self.counts.finished += 1
+                if claimed.parent is not None:
+                    self._around.child_ended(claimed.parent)
             return finished
         finally:
             if self._active.get(claimed.id) is active:

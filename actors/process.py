@@ -15,6 +15,7 @@ from actors.ids import new_id, now_ms
 from actors.lease import LeaseKeeper, LeaseReport, LeaseTimes
 from actors.line import Door
 from actors.members import ActorFactory, Member, Reply
+from actors.outside import StoredOutside
 from actors.owner import Owner, OwnerConfig
 from actors.supervisor import Supervisor, SupervisorConfig
 from actors.surroundings import Finished, Surroundings
@@ -23,11 +24,13 @@ from nodes.catalog import load_catalog
 from nodes.outbound import GuardedClient, OutboundPolicy, own_addresses
 from nodes.sandbox import LocalSandbox
 from store.blobs import make_blobs
+from store.children import PostgresChildren
 from store.engine import StoreConfig, make_pool
 from store.executions import PostgresExecutions
 from store.leases import PostgresLeases
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
 from store.partitions import extend_partitions
+from store.requests import PostgresRequests
 from store.writer import GroupWriter
 from workflow.blobs import Blobs
 from workflow.errors import BadInput, Bug, NodeError
@@ -111,15 +114,27 @@ class ExecutionProcess:
                 own_addresses=own_addresses(),
             )
         )
+        blobs = make_blobs(pool, config.blobs_folder)
         around = Surroundings(
             flush=writer.submit,
-            blobs=make_blobs(pool, config.blobs_folder),
+            blobs=blobs,
             dispatcher=Dispatcher(sandbox, self._tasks, limits, pid=self._holder.pid, host=self._holder.host),
             may_act=self._may_act,
             committed=lambda execution_id: notifier.notify(EVENTS_CHANNEL, execution_id),
             now_ms=now_ms,
             limits=limits,
             http=client,
+            outside=StoredOutside(
+                PostgresRequests(pool),
+                PostgresChildren(pool),
+                blobs,
+                link_key=bytes.fromhex(config.link_key),
+                blob_above_bytes=config.blob_above_bytes,
+                depth_max=config.depth_max,
+                changed=lambda: notifier.notify(QUEUE_CHANNEL),
+                now_ms=now_ms,
+            ),
+            child_ended=lambda _parent: notifier.notify(QUEUE_CHANNEL),
         )
         self._owner = owner = Owner(self._owner_config(), executions, load_catalog(), around, self._the_lease)
         self._door = Door(owner)
@@ -127,6 +142,7 @@ class ExecutionProcess:
 
         async def queue_changed(_payload: str) -> None:
             owner.wake()
+            await owner.look_for_signals()
 
         listener = Listener(config.dsn, {QUEUE_CHANNEL: queue_changed})
         if self._holder.dedicated_to is None:

@@ -27,6 +27,8 @@ class Surroundings:
     limits: EngineLimits
     http: HttpClient = field(default_factory=NoHttp)
     outside: Outside = field(default_factory=Nobody)
+    child_ended: Callable[[UUID], None] = lambda _parent: None
+    """Told of the parent of an execution that has ended, if it waits for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
-from workflow.errors import BadInput, Bug, NodeError, RayloomError, Unavailable
+from workflow.errors import BadInput, Bug, Fenced, NodeError, RayloomError, Unavailable
 from workflow.http import NoHttp
 from workflow.spec import Config, Item, Items, NodeContext, NodeType, Outputs, Placement, Sandbox
 from workflow.waiting import NoChildren, NoRequests, Suspend
@@ -61,8 +61,8 @@ class SandboxElsewhere(Sandbox):
 async def run_work(node_type: NodeType, context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:
     """Run the function of a node type within its time limit; failed items are added to what it gave.
 
-    Raises `NodeError` for everything that can go wrong in a node, with what it printed in `fields["logs"]`; `Bug` and
-    `WorkerLost` as they are.
+    Raises `NodeError` for everything that can go wrong in a node, with what it printed in `fields["logs"]`; `Bug`, `Fenced`
+    and `WorkerLost` as they are.
     """
     try:
         async with asyncio.timeout(context.timeout_ms / 1000):
@@ -73,7 +73,7 @@ async def run_work(node_type: NodeType, context: NodeContext, config: Config, it
         failure.__cause__ = error
     except NodeError as error:
         failure = error
-    except (Bug, WorkerLost):
+    except (Bug, Fenced, WorkerLost):
         raise
     except BadInput as error:
         failure = NodeError(error.message, error.code, {**error.fields, "retryable": False})

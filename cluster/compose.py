@@ -77,6 +77,8 @@ def pool_arguments(settings: Settings, home: Home, ports: Ports, dsn: str) -> di
         "own_ports": [*ports.ranges(), (RAY_WORKER_PORTS[0], RAY_WORKER_PORTS[-1])],
         "blob_above_bytes": settings.limits.blob_above_bytes,
         "blobs_folder": blobs_folder(settings, home),
+        "link_key": home.secrets().link_key,
+        "depth_max": settings.limits.depth_max,
     }
 
 

@@ -53,6 +53,8 @@ class Secrets:
     email: str
     password: str
     api_key: str
+    link_key: str
+    """Signs the links by which requests are answered without a login (hex)."""
 
 
 class Home:
@@ -248,13 +250,16 @@ def _ray_dir(root: Path, temporary: Path) -> Path:
 
 def _make_secrets(home: Home, token: Callable[[int], str]) -> None:
     path = home.root / "secrets.json"
-    if path.exists():
-        require_private(path)
-    else:
-        made = Secrets(
-            postgres_password=token(24), email=ADMIN_EMAIL, password=token(16), api_key=API_KEY_PREFIX + token(32)
-        )
-        write_json(path, asdict(made))
+    made = Secrets(
+        postgres_password=token(24),
+        email=ADMIN_EMAIL,
+        password=token(16),
+        api_key=API_KEY_PREFIX + token(32),
+        link_key=token(32),
+    )
+    known = read_secret(path) if path.exists() else {}
+    if set(known) != set(asdict(made)):
+        write_json(path, {**asdict(made), **known})
     if home.token_file.exists():
         require_private(home.token_file)
     else:

@@ -155,6 +155,7 @@ class LimitSettings(_Section):
     nodes_max: Positive
     crashes_max: Positive
     wait_s_max: Positive
+    depth_max: Positive
 
 
 class Settings(BaseSettings):

@@ -10,6 +10,7 @@ from serve_app.openapi import describe
 from serve_app.problems import answer_errors
 from serve_app.routes import (
     events,
+    execution_control,
     execution_items,
     execution_lists,
     executions,
@@ -48,6 +49,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         execution_lists,
         execution_items,
         executions,
+        execution_control,
         events,
         node_types,
     ):

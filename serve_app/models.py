@@ -89,6 +89,12 @@ class ExecutionOut(Described):
     """where it runs or ran"""
     timings: TimingsOut
     """when it began and ended"""
+    wake_at: datetime | None
+    """when it goes on at the latest, while it waits or is paused; null where no time is set"""
+    parent_execution_id: UUID | None
+    """the execution that it was started by, or that it repeats"""
+    depth: int
+    """how many executions are above it"""
 
 
 class BlobOut(Described):

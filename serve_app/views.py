@@ -5,6 +5,7 @@ The hot answers are written with orjson from what is at hand; item data is passe
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,10 @@ def iso(at_ms: int | None) -> str | None:
     if at_ms is None:
         return None
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+AT_THE_TOP: Mapping[str, Any] = MappingProxyType({"wake_at": None, "parent_execution_id": None, "depth": 0})
+"""What is known of an execution that somebody has just asked for, and that does not rest."""
 
 
 def summary(found: ExecutionSummary) -> dict[str, Any]:
@@ -72,6 +77,9 @@ def execution(view: ExecutionView, output: bytes | None) -> dict[str, Any]:
         "error": _error(view.error_code, view.error_message, view.error_node_id),
         "actor": actor,
         "timings": _timings(view.queued_ms, view.started_ms, view.completed_ms),
+        "wake_at": iso(view.wake_ms),
+        "parent_execution_id": _text(view.parent_execution_id),
+        "depth": view.depth,
     }
 
 
@@ -103,6 +111,7 @@ def finished(
             "shared": ending.shared,
         },
         "timings": _timings(queued_ms, end.started_ms, ending.at_ms),
+        **AT_THE_TOP,
     }
 
 
@@ -131,6 +140,7 @@ def accepted(new: NewExecution, given: Accepted, member: Member | None, queued_m
         "error": None,
         "actor": actor if pushed else None,
         "timings": _timings(queued_ms, None, None),
+        **AT_THE_TOP,
     }
 
 

@@ -86,7 +86,7 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
     identity, workspace, workflow, version, name, definition, data, epoch, last_seq, losses, crashes, isolation = row[
         :12
     ]
-    ref, depth, deadline_ms, priority, triggered_by = row[12:]
+    ref, depth, deadline_ms, priority, triggered_by, parent = row[12:]
     return Claimed(
         id=identity,
         workspace_id=workspace,
@@ -106,6 +106,7 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
         deadline_ms=deadline_ms,
         priority=priority,
         triggered_by=triggered_by,
+        parent=parent,
     )
 
 

@@ -191,6 +191,7 @@ executions = Table(
     _moment("paused_at"),
     _required("parent_node_id", Text(), "''"),
     _required("parent_run_index", Integer(), "0"),
+    _required("parent_place", Integer(), "0"),
     _required("depth", SmallInteger(), "0"),
     _required("concurrency_key", Text(), "''"),
     _required("held", Boolean(), "false"),

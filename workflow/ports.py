@@ -135,6 +135,8 @@ class Claimed:
     """When its time is over because that of its parent is."""
     priority: int = 5
     triggered_by: UUID | None = None
+    parent: UUID | None = None
+    """The execution that waits for its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,19 +12,21 @@ def next_due_ms(state: State, later_ms: Iterable[int] = ()) -> int | None:
     return min([*later_ms, *filter(None, times_ms)], default=None)
 
 
-def may_rest(state: State, later_ms: Iterable[int], patience_ms: int | None, now_ms: int) -> bool:
+def may_rest(
+    state: State, later_ms: Iterable[int], patience_ms: int | None, now_ms: int, deadline_ms: int | None = None
+) -> bool:
     """Whether an execution of which nothing is under way may be let go.
 
-    `later_ms` are the times of attempts that only wait for theirs. A paused one always may; another one if it waits for
-    longer than the patience, and never where that is None.
+    `later_ms` are the times of attempts that only wait for theirs. One that waits may if that takes longer than the
+    patience, and never where that is None; a paused one if its time is not over within the patience.
     """
+    if patience_ms is None or (deadline_ms is not None and deadline_ms - now_ms <= patience_ms):
+        return False
     if state.paused:
         return True
     later_ms = list(later_ms)
-    if patience_ms is None or not (state.waiting or later_ms):
-        return False
     due_ms = next_due_ms(state, later_ms)
-    return due_ms is None or due_ms - now_ms > patience_ms
+    return bool(state.waiting or later_ms) and (due_ms is None or due_ms - now_ms > patience_ms)
 
 
 def due_nodes(state: State, now_ms: int) -> list[int]:

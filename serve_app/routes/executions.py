@@ -1,4 +1,4 @@
-"""Executions: accept them, look at them, cancel them."""
+"""Executions: accept them, look at them."""
 
 import asyncio
 from http import HTTPStatus
@@ -22,8 +22,7 @@ from serve_app.services import Services
 from workflow.blobs import read_blob
 from workflow.errors import Unprocessable
 from workflow.inputs import check_input, input_json
-from workflow.ports import Ending, ExecutionView, NewExecution, Outcome, SignalKind
-from workflow.states import ExecutionStatus
+from workflow.ports import Ending, ExecutionView, NewExecution, Outcome
 
 router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
 
@@ -169,24 +168,6 @@ async def list_nodes(execution_id: ExecutionId, caller: Viewer, services: Asked)
     """Show the nodes of an execution with their outputs, in the order in which they ended."""
     rows = await services.executions.nodes(caller.workspace_id, execution_id)
     return answer({"items": [views.node(row) for row in rows], "next_cursor": None})
-
-
-@router.post(
-    "/executions/{execution_id}/cancel",
-    operation_id="cancel_execution",
-    status_code=HTTPStatus.ACCEPTED,
-    response_model=models.ExecutionOut,
-    responses=problems(409),
-)
-async def cancel_execution(execution_id: ExecutionId, caller: Editor, services: Asked) -> Response:
-    """Ask for an execution to stop: 202 when the wish is durable, 409 when it has ended already."""
-    by = orjson.dumps({"by": str(caller.user_id)})
-    view = await services.executions.signal(caller.workspace_id, execution_id, new_id(), SignalKind.CANCEL, by)
-    if view.status is ExecutionStatus.QUEUED:
-        services.acceptor.queue_changed()
-    elif view.actor_name:
-        services.pool.deliver(view.actor_name, execution_id)
-    return answer(views.execution(view, None), HTTPStatus.ACCEPTED)
 
 
 async def _accept(services: Services, asked: Accepting, wait_s: float) -> Response:

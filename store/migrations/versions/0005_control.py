@@ -20,6 +20,7 @@ ALTER TABLE executions
     ADD COLUMN paused_at timestamptz,
     ADD COLUMN parent_node_id text NOT NULL DEFAULT '',
     ADD COLUMN parent_run_index integer NOT NULL DEFAULT 0,
+    ADD COLUMN parent_place integer NOT NULL DEFAULT 0,
     ADD COLUMN depth smallint NOT NULL DEFAULT 0,
     ADD COLUMN concurrency_key text NOT NULL DEFAULT '',
     ADD COLUMN held boolean NOT NULL DEFAULT false;
@@ -100,6 +101,7 @@ CREATE TABLE hitl_requests (
     responded_at timestamptz,
     UNIQUE (execution_id, node_id, run_index, ordinal)
 );
+CREATE UNIQUE INDEX hitl_requests_token ON hitl_requests (token_hash) WHERE token_hash IS NOT NULL;
 CREATE INDEX hitl_requests_inbox ON hitl_requests (workspace_id, id) WHERE status = 'pending';
 CREATE INDEX hitl_requests_workspace ON hitl_requests (workspace_id, id);
 
@@ -149,7 +151,8 @@ ALTER TABLE executions DROP CONSTRAINT executions_rest_unowned;
 ALTER TABLE executions DROP CONSTRAINT executions_status_check;
 ALTER TABLE executions ADD CONSTRAINT executions_status_check CHECK (status IN ('queued', 'running', {ENDS}));
 ALTER TABLE executions DROP COLUMN wake_at, DROP COLUMN deadline_at, DROP COLUMN paused_at,
-    DROP COLUMN parent_node_id, DROP COLUMN parent_run_index, DROP COLUMN depth, DROP COLUMN concurrency_key,
+    DROP COLUMN parent_node_id, DROP COLUMN parent_run_index, DROP COLUMN parent_place,
+    DROP COLUMN depth, DROP COLUMN concurrency_key,
     DROP COLUMN held;
 """
 

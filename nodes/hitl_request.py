@@ -1,0 +1,167 @@
+"""`hitl.request`: asks people, and goes on with what they decide."""
+
+from typing import Any
+
+from nodes.lineage import carried
+from nodes.spans import span_ms, span_schema
+from workflow.errors import NodeError
+from workflow.spec import Config, Effect, Example, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
+from workflow.waiting import NewRequest, Request, RequestStatus, RequestType, Suspend, Wake
+
+APPROVED, REJECTED, ANSWERED, TIMEOUT = "approved", "rejected", "answered", "timeout"
+HANDLE_BY_ACTION = {"approve": APPROVED, "reject": REJECTED}
+ROLES = ["owner", "admin", "member", "viewer"]
+
+SPEC = NodeSpec(
+    type="hitl.request",
+    title="Ask somebody",
+    category="hitl",
+    description=(
+        "Asks the members of the workspace, or whoever has the link, and waits without needing any process. The first decision "
+        "counts, or as many approvals as are wanted. Its items go on with the decision in `hitl`: `status`, `action`, `comment`, "
+        "`data` (what was filled in), `by`, `responded_ms`."
+    ),
+    effect=Effect.EFFECT,
+    suspends=True,
+    outputs=(APPROVED, REJECTED, TIMEOUT),
+    timeout_ms=3_600_000,
+    aliases=("human_approval", "hitl", "approval"),
+    examples=(
+        Example(
+            title="Two approvals within a day, else it counts as rejected",
+            config={
+                "type": "approval",
+                "title": "Pay {{ $json.amount }}?",
+                "approvals": 2,
+                "allowed_roles": ["owner", "admin"],
+                "timeout": {"amount": 1, "unit": "days"},
+                "auto_action": "reject",
+            },
+            items=[{"amount": 120}],
+        ),
+    ),
+    config_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "type": {
+                "enum": ["approval", "clarification"],
+                "default": "approval",
+                "title": "Kind",
+                "description": (
+                    "`approval`: approve or reject; the items go to `approved` or `rejected`. `clarification`: answer, with one of "
+                    "the options or by the form; the items go to `answered`."
+                ),
+            },
+            "title": {"type": "string", "minLength": 1, "maxLength": 200, "title": "Title"},
+            "message": {"type": "string", "maxLength": 10_000, "default": "", "title": "Message"},
+            "options": {
+                "type": "array",
+                "maxItems": 50,
+                "title": "Options",
+                "description": "What there is to choose from; `action` of the answer is the `id` of one.",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "string", "minLength": 1, "maxLength": 100},
+                        "label": {"type": "string", "maxLength": 200},
+                    },
+                    "required": ["id"],
+                    "additionalProperties": False,
+                },
+            },
+            "form_schema": {"type": "object", "title": "Form", "description": "JSON Schema of the answer's `data`."},
+            "approvals": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 100,
+                "default": 1,
+                "title": "Approvals",
+                "description": "So many different people must approve; one who rejects decides.",
+            },
+            "allowed_roles": {
+                "type": "array",
+                "items": {"enum": ROLES},
+                "uniqueItems": True,
+                "title": "Who may answer",
+                "description": "Roles; without any, every member who may edit. Whoever has the link may answer, too.",
+            },
+            "timeout": span_schema("At most", "How long it waits."),
+            "auto_action": {
+                "type": "string",
+                "maxLength": 100,
+                "title": "When nobody answers",
+                "description": "`approve`, `reject` or an option: decided when the time is over; else the items go to `timeout`.",
+            },
+            "remind_after": span_schema("Remind after", "When the members are reminded."),
+            "escalate_after": span_schema("Escalate after", "When `escalate_to` may answer, too."),
+            "escalate_to": {"enum": ROLES, "title": "Escalate to", "description": "A role."},
+        },
+        "required": ["title"],
+        "additionalProperties": False,
+        "dependentRequired": {
+            "auto_action": ["timeout"],
+            "escalate_after": ["escalate_to"],
+            "escalate_to": ["escalate_after"],
+        },
+    },
+    literal=frozenset({"form_schema"}),
+)
+
+
+async def run(context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:
+    """Ask, and route the items by what was decided."""
+    request = await context.requests.look(expire=context.woken is Wake.TIME)
+    if request is None:
+        request = await context.requests.open(_new(config))
+    if request.status is RequestStatus.PENDING:
+        return Suspend(request.expires_ms)
+    if request.status is RequestStatus.CANCELLED:
+        raise NodeError("what was asked here was withdrawn", "request_cancelled", {"retryable": False})
+    handle = _handle(request)
+    if handle not in outputs_of(config.whole):
+        handle = outputs_of(config.whole)[0]
+    told = _told(request)
+    return {handle: [carried(item, i, {**item["json"], "hitl": told}) for i, item in enumerate(items)]}
+
+
+def _new(config: Config) -> NewRequest:
+    return NewRequest(
+        type=RequestType(config.get("type", "approval")),
+        title=config["title"],
+        message=config.get("message", ""),
+        options=config.get("options", ()),
+        form_schema=config.get("form_schema", {}),
+        allowed_roles=config.get("allowed_roles", ()),
+        approvals_required=config.get("approvals", 1),
+        timeout_ms=span_ms(config.get("timeout")),
+        auto_action=config.get("auto_action", ""),
+        remind_after_ms=span_ms(config.get("remind_after")),
+        escalate_after_ms=span_ms(config.get("escalate_after")),
+        escalate_to=config.get("escalate_to", ""),
+    )
+
+
+def _handle(request: Request) -> str:
+    action = (request.response or {}).get("action", "")
+    if request.status is RequestStatus.TIMEOUT:
+        return HANDLE_BY_ACTION.get(action, ANSWERED if action else TIMEOUT)
+    return request.status.value
+
+
+def _told(request: Request) -> JsonObject:
+    response = request.response or {}
+    told: dict[str, Any] = {"status": request.status.value}
+    told.update({name: response.get(name) for name in ("action", "comment", "data")})
+    told["by"] = None if request.user_id is None else str(request.user_id)
+    told["responded_ms"] = request.responded_ms
+    return told
+
+
+def outputs_of(config: JsonObject) -> tuple[str, ...]:
+    """Return the handles: those of its kind, and `timeout` where nothing else is decided by then."""
+    decided = (ANSWERED,) if config.get("type") == "clarification" else (APPROVED, REJECTED)
+    return (*decided, TIMEOUT) if "timeout" in config and "auto_action" not in config else decided
+
+
+NODE_TYPE = NodeType(SPEC, run, outputs_of=outputs_of)

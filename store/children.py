@@ -1,0 +1,170 @@
+"""Executions that other executions start: made under the parent's epoch, their ends told by a trigger of the table."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from store.arrays import ints, jsons, texts, uuids
+from store.engine import Pool
+from store.outages import connection_of
+from workflow.blobs import BlobRef
+from workflow.errors import Fenced
+from workflow.ports import Claimed
+from workflow.states import TERMINAL, ExecutionStatus
+from workflow.waiting import ChildState
+
+START = """
+WITH RECURSIVE own AS MATERIALIZED (
+    SELECT id, workspace_id, workflow_id, parent_execution_id, depth, priority, triggered_by, epoch, status
+    FROM executions WHERE id = %(execution)s FOR SHARE
+), above (id, workflow_id, parent_execution_id, depth) AS (
+    SELECT id, workflow_id, parent_execution_id, depth FROM own
+    UNION ALL
+    SELECT e.id, e.workflow_id, e.parent_execution_id, e.depth
+    FROM above a JOIN executions e ON e.id = a.parent_execution_id AND a.depth > 0
+), given AS MATERIALIZED (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(places)s::int[], %(workflows)s::uuid[], %(versions)s::int[],
+        %(inputs)s::json[], %(input_refs)s::json[], %(awaited)s::int[])
+        AS t (id, place, workflow_id, version, input, input_ref, awaited)
+), resolved AS MATERIALIZED (
+    SELECT g.*, v.version AS pinned, json_array_length(v.nodes) AS nodes_total,
+        COALESCE(v.settings ->> 'isolation', 'pooled') AS isolation,
+        g.workflow_id IN (SELECT workflow_id FROM above WHERE workflow_id IS NOT NULL) AS circular
+    FROM given g CROSS JOIN own o
+    LEFT JOIN workflows w ON w.id = g.workflow_id AND w.workspace_id = o.workspace_id AND w.status IN ('draft', 'active')
+    LEFT JOIN workflow_versions v ON v.workflow_id = w.id AND v.version = COALESCE(g.version, w.version)
+), created AS (
+    INSERT INTO executions (id, workspace_id, workflow_id, workflow_version, input_data, input_ref, nodes_total,
+        trigger_type, triggered_by, isolation, priority, status, epoch, queued_at, parent_execution_id, parent_node_id,
+        parent_run_index, parent_place, depth, deadline_at)
+    SELECT r.id, o.workspace_id, r.workflow_id, r.pinned, r.input, r.input_ref, r.nodes_total, %(trigger)s,
+        o.triggered_by, r.isolation, o.priority, 'queued', 0, clock_timestamp(), o.id,
+        CASE WHEN r.awaited = 1 THEN %(node)s ELSE '' END, %(run)s, r.place, o.depth + 1,
+        CASE WHEN r.awaited = 1 THEN to_timestamp(%(deadline_ms)s / 1000.0) END
+    FROM resolved r CROSS JOIN own o
+    WHERE o.epoch = %(epoch)s AND o.status = 'running' AND r.pinned IS NOT NULL AND NOT r.circular
+        AND o.depth < %(depth_max)s
+    ORDER BY r.id
+    ON CONFLICT DO NOTHING
+)
+SELECT r.place, r.pinned IS NOT NULL, r.circular, o.depth, o.epoch = %(epoch)s AND o.status = 'running'
+FROM resolved r CROSS JOIN own o ORDER BY r.place
+"""
+
+STATES = """
+SELECT id, parent_place, status, CASE WHEN status = 'completed' THEN output_data::text END, output_ref::text,
+    error_code, error_message
+FROM executions WHERE parent_execution_id = %(execution)s AND parent_node_id = %(node)s AND parent_run_index = %(run)s
+ORDER BY parent_place
+"""
+
+CANCEL = f"""
+INSERT INTO signals (id, workspace_id, execution_id, kind, body)
+SELECT gen_random_uuid(), c.workspace_id, c.id, 'cancel', %(body)s::json
+FROM executions c
+WHERE c.parent_execution_id = %(execution)s AND c.parent_node_id <> ''
+    AND c.status NOT IN ({", ".join(f"'{status.value}'" for status in sorted(TERMINAL))})
+    AND NOT EXISTS (SELECT FROM unnest(%(nodes)s::text[], %(runs)s::int[]) AS kept (node_id, run_index)
+        WHERE kept.node_id = c.parent_node_id AND kept.run_index = c.parent_run_index)
+ON CONFLICT DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewChild:
+    """A child to insert. Where its input is too large for the row, `input_ref` names it and `input` is null."""
+
+    id: UUID
+    place: int
+    workflow_id: UUID
+    version: int | None
+    input: bytes
+    input_ref: BlobRef | None
+    awaited: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a child was not started."""
+
+    place: int
+    circular: bool
+    depth: int | None
+    """Set where the parent is as deep as executions may be."""
+
+
+class PostgresChildren:
+    """The children of executions, for their owners."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def start(
+        self,
+        claimed: Claimed,
+        run: tuple[str, int],
+        children: Sequence[NewChild],
+        *,
+        trigger: str,
+        deadline_ms: int | None,
+        depth_max: int,
+    ) -> list[Refusal]:
+        """Insert the children that are not there yet; those that must not be started are named. Raises `Fenced`."""
+        parameters = {
+            "execution": claimed.id,
+            "epoch": claimed.epoch,
+            "node": run[0],
+            "run": run[1],
+            "trigger": trigger,
+            "deadline_ms": deadline_ms,
+            "depth_max": depth_max,
+            "ids": uuids(child.id for child in children),
+            "places": ints(child.place for child in children),
+            "workflows": uuids(child.workflow_id for child in children),
+            "versions": ints(child.version for child in children),
+            "inputs": jsons(child.input for child in children),
+            "input_refs": jsons(child.input_ref.as_json() if child.input_ref else None for child in children),
+            "awaited": ints(child.awaited for child in children),
+        }
+        async with connection_of(self._pool) as connection:
+            rows = await (await connection.execute(START, parameters)).fetchall()
+        if not rows or not rows[0][4]:
+            raise Fenced("another owner has this execution", fields={"execution_id": str(claimed.id)})
+        return [
+            Refusal(place=place, circular=circular, depth=depth if depth >= depth_max else None)
+            for place, found, circular, depth, _ in rows
+            if not found or circular or depth >= depth_max
+        ]
+
+    async def states(self, execution_id: UUID, run: tuple[str, int]) -> list[tuple[ChildState, BlobRef | None]]:
+        """Return the children of a run that it waits for, by place, with the reference to an output that is kept apart."""
+        async with connection_of(self._pool) as connection:
+            key = {"execution": execution_id, "node": run[0], "run": run[1]}
+            rows = await (await connection.execute(STATES, key)).fetchall()
+        return [_state(row) for row in rows]
+
+    async def cancel(self, execution_id: UUID, keep: Collection[tuple[str, int]]) -> int:
+        """Leave a wish to stop with every child that is waited for and has not ended, apart from those of these runs."""
+        kept = sorted(keep)
+        parameters = {
+            "execution": execution_id,
+            "body": f'{{"by": "its parent {execution_id}"}}',
+            "nodes": texts(node for node, _ in kept),
+            "runs": ints(run for _, run in kept),
+        }
+        async with connection_of(self._pool) as connection:
+            return (await connection.execute(CANCEL, parameters)).rowcount
+
+
+def _state(row: tuple[Any, ...]) -> tuple[ChildState, BlobRef | None]:
+    identity, place, status, output, output_ref, error_code, error_message = row
+    state = ChildState(
+        id=identity,
+        place=place,
+        status=ExecutionStatus(status),
+        output=None if output is None else output.encode(),
+        error_code=error_code,
+        error_message=error_message,
+    )
+    return state, BlobRef.from_json(output_ref)
