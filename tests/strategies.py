@@ -55,7 +55,7 @@ def cyclic_plans(draw: st.DrawFn, nodes_max: int = 10) -> Plan:
         Node(
             id=f"n{i}",
             type=kind,
-            on_error=draw(st.sampled_from(["stop", "stop", "continue", "error_output"])) if i else "stop",
+            on_error=draw(st.sampled_from(["stop", "stop", "continue", "error_output", "ask"])) if i else "stop",
             retry=RETRY if draw(st.integers(0, 4)) == 4 else None,
             disabled=i > 0 and draw(st.integers(0, 9)) == 9,
         )

@@ -1,21 +1,31 @@
 """Plays a drawn graph by names: `play.done("a")` answers with what that made happen."""
 
-from workflow.commands import AbortNode, Command, FailNode, FinishExecution, SkipNode, StartNode
+from typing import Any
+
+from workflow.commands import AbortNode, AskRecovery, Command, FailNode, FinishExecution, SkipNode, StartNode
 from workflow.events import (
     CancelRequested,
     Event,
     ExecutionFinished,
+    ExecutionPaused,
     ExecutionResumed,
     ExecutionStarted,
     ExecutionTimedOut,
+    ExecutionWaiting,
     NodeCompleted,
     NodeFailed,
+    NodeRecovered,
+    NodeWaiting,
+    NodeWoken,
+    PauseRequested,
+    ResumeRequested,
 )
 from workflow.invariants import check
 from workflow.machine import step
 from workflow.plan import Plan
 from workflow.state import State, initial
 from workflow.states import ExecutionStatus
+from workflow.waiting import Recovery, Wake
 
 
 class Play:
@@ -76,6 +86,28 @@ class Play:
     def resume(self, epoch: int = 2) -> list[str]:
         return self.tell(ExecutionResumed(at_ms=2, epoch=epoch))
 
+    def wait(self, name: str, until_ms: int = 0) -> list[str]:
+        return self.tell(NodeWaiting(at_ms=2, **self._present(name), until_ms=until_ms))
+
+    def wake(self, name: str, cause: Wake = Wake.SIGNAL) -> list[str]:
+        return self.tell(NodeWoken(at_ms=2, **self._present(name), cause=cause))
+
+    def recover(self, name: str, decision: Recovery, **handles: int) -> list[str]:
+        return self.tell(NodeRecovered(at_ms=2, **self._present(name), decision=decision, handles=handles))
+
+    def pause(self) -> list[str]:
+        return self.tell(PauseRequested(at_ms=2, by="me"))
+
+    def go_on(self) -> list[str]:
+        return self.tell(ResumeRequested(at_ms=2, by="me"))
+
+    def rest(self) -> list[str]:
+        return self.tell(ExecutionPaused(at_ms=2) if self.state.paused else ExecutionWaiting(at_ms=2))
+
+    def _present(self, name: str) -> dict[str, Any]:
+        node = self.state.nodes[self.plan.by_id[name]]
+        return {"node_id": name, "run_index": node.run_index, "attempt": node.attempt}
+
     def cancel(self) -> list[str]:
         return self.tell(CancelRequested(at_ms=2, by="me"))
 
@@ -104,5 +136,7 @@ class Play:
                 return f"skip {self.plan.nodes[node].id}" + (f" run {run_index}" if run_index else "")
             case FailNode(node, _, _, code):
                 return f"fail {self.plan.nodes[node].id} {code}"
+            case AskRecovery(node, _, ordinal):
+                return f"ask about {self.plan.nodes[node].id}" + (f" again ({ordinal})" if ordinal > 1 else "")
             case FinishExecution(status, code):
                 return f"finish {status.value}" + (f" {code}" if code else "")

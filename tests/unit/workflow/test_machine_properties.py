@@ -1,20 +1,29 @@
 """The machine on random graphs: event orders, duplicates, stale events, a crash at any event; replay equals the live state."""
 
+from typing import Any
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.strategies import cyclic_plans, plans
-from workflow.commands import Command, FailNode, FinishExecution, StartNode
+from workflow.commands import AskRecovery, Command, FailNode, FinishExecution, StartNode
 from workflow.document import OnError
 from workflow.events import (
     CancelRequested,
     Event,
     ExecutionFinished,
+    ExecutionPaused,
     ExecutionResumed,
     ExecutionStarted,
+    ExecutionWaiting,
     NodeCompleted,
     NodeFailed,
+    NodeRecovered,
     NodeStarted,
+    NodeWaiting,
+    NodeWoken,
+    PauseRequested,
+    ResumeRequested,
     from_body,
     to_body,
 )
@@ -24,6 +33,7 @@ from workflow.plan import Plan
 from workflow.spec import Effect
 from workflow.state import initial
 from workflow.states import ExecutionStatus, NodeStatus
+from workflow.waiting import Recovery, Wake
 
 
 class World:
@@ -39,6 +49,7 @@ class World:
         self.effects: dict[tuple[int, int], int] = {}
         self.epoch = 1
         self.crashes_left = 8
+        self.waits_left = 12
 
     def tell(self, event: Event) -> None:
         before = [(n.status, n.runs, n.attempt) for n in self.state.nodes]
@@ -47,11 +58,16 @@ class World:
         self.log.append(event)
         for command in commands:
             if isinstance(command, StartNode):
+                if isinstance(event, ResumeRequested) and command in self.in_flight:
+                    continue  # the owner has it under way, or about to begin
                 key = command.node, command.run_index, command.attempt
-                assert key not in self.starts, "an attempt is started once"
+                again = isinstance(event, ResumeRequested | NodeWoken)
+                assert again or key not in self.starts, "an attempt is started once"
                 self.starts.add(key)
                 self._check_inputs(command)
-            if isinstance(command, StartNode | FailNode | FinishExecution):
+            if isinstance(command, AskRecovery) and command in self.in_flight:
+                continue
+            if isinstance(command, StartNode | FailNode | FinishExecution | AskRecovery):
                 self.in_flight.append(command)
         for (status, runs, attempt), node in zip(before, self.state.nodes, strict=True):
             assert node.runs >= runs
@@ -78,8 +94,15 @@ class World:
         if isinstance(command, FailNode):
             self.tell(self._failed(command, command.code))
             return
+        if isinstance(command, AskRecovery):
+            self._recover(command)
+            return
         assert isinstance(command, StartNode)
         node = self.plan.nodes[command.node]
+        if self.waits_left and self.draw.draw(st.integers(0, 7)) == 7:
+            self.waits_left -= 1
+            self.tell(NodeWaiting(at_ms=3, **self._names(command), until_ms=self.draw.draw(st.integers(0, 9))))
+            return
         if node.effect is not Effect.PURE:
             self.tell(NodeStarted(at_ms=2, node_id=node.id, run_index=command.run_index, attempt=command.attempt))
             live = self.state.nodes[command.node]
@@ -99,6 +122,51 @@ class World:
         else:
             self.tell(self._completed(command))
 
+    def _names(self, command: StartNode) -> dict[str, Any]:
+        node = self.plan.nodes[command.node]
+        return {"node_id": node.id, "run_index": command.run_index, "attempt": command.attempt}
+
+    def _recover(self, command: AskRecovery) -> None:
+        live = self.state.nodes[command.node]
+        decision = self.draw.draw(st.sampled_from(list(Recovery)))
+        handles = {self.plan.nodes[command.node].handles[0]: 1}
+        self.tell(
+            NodeRecovered(
+                at_ms=6,
+                node_id=self.plan.nodes[command.node].id,
+                run_index=command.run_index,
+                attempt=live.attempt,
+                decision=decision,
+                handles=handles if decision in (Recovery.SKIP, Recovery.REPLACE) else {},
+            )
+        )
+
+    def wake(self) -> None:
+        """Something happens that a waiting node waits for, though perhaps not for this run of it."""
+        index = self.draw.draw(st.sampled_from(sorted(self.state.waiting)))
+        node = self.state.nodes[index]
+        names = {"node_id": self.plan.nodes[index].id, "run_index": node.run_index, "attempt": node.attempt}
+        self.tell(NodeWoken(at_ms=6, **names, cause=self.draw.draw(st.sampled_from(Wake))))
+
+    def rest(self) -> None:
+        """The owner lets go; somebody else goes on."""
+        paused = self.state.paused
+        self.tell(ExecutionPaused(at_ms=7) if paused else ExecutionWaiting(at_ms=7))
+        assert self.state.status is (ExecutionStatus.PAUSED if paused else ExecutionStatus.WAITING)
+        assert outstanding(self.state) == [], "at rest, nothing is under way"
+        self.take_over()
+
+    def go_on(self) -> None:
+        """Do what there is to do when nothing is in flight, or nothing may begin."""
+        if self.state.paused:
+            if self.draw.draw(st.booleans()):
+                self.rest()
+            self.tell(ResumeRequested(at_ms=7, by="drawn"))
+        elif self.draw.draw(st.booleans()):
+            self.rest()
+        elif self.state.waiting:
+            self.wake()
+
     def _completed(self, command: StartNode) -> NodeCompleted:
         node = self.plan.nodes[command.node]
         handles = {handle: self.draw.draw(st.sampled_from((1, 1, 2, 0))) for handle in node.handles}
@@ -113,7 +181,7 @@ class World:
 
     def _failed(self, command: StartNode | FailNode, code: str) -> NodeFailed:
         node = self.plan.nodes[command.node]
-        handles = {} if node.on_error is OnError.STOP else {node.handles[-1]: 1}
+        handles = {} if node.on_error in (OnError.STOP, OnError.ASK) else {node.handles[-1]: 1}
         return NodeFailed(
             at_ms=3,
             node_id=node.id,
@@ -132,6 +200,10 @@ class World:
         pure_tail = all(not isinstance(e, NodeStarted | ExecutionFinished) for e in self.log[len(self.log) - lost :])
         if lost and pure_tail:
             self.log = self.log[: len(self.log) - lost]
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Another owner makes the state of the log."""
         rows = [(e.kind, e.at_ms, to_body(e)) for e in self.log]
         self.log = [from_body(*row) for row in rows]
         self.state = replay(self.plan, self.log)
@@ -144,10 +216,17 @@ class World:
         self.tell(ExecutionResumed(at_ms=4, epoch=self.epoch))
 
     def disturb(self) -> None:
-        kind = self.draw.draw(st.sampled_from(["nothing", "nothing", "nothing", "duplicate", "crash", "cancel"]))
+        kinds = ["nothing", "nothing", "nothing", "nothing", "duplicate", "crash", "cancel", "pause", "wake"]
+        kind = self.draw.draw(st.sampled_from(kinds))
+        if kind == "pause" and self.draw.draw(st.integers(0, 2)) == 2:
+            self.tell(PauseRequested(at_ms=5, by="drawn"))
+        elif kind == "wake" and self.state.waiting and not self.state.paused:
+            self.wake()
         if kind == "duplicate":
             event = self.draw.draw(st.sampled_from(self.log))
-            if not isinstance(event, CancelRequested):
+            if not isinstance(
+                event, CancelRequested | PauseRequested | ResumeRequested | ExecutionPaused | ExecutionWaiting
+            ):
                 before = replay(self.plan, self.log)
                 self.tell(event)
                 repeated = isinstance(event, NodeStarted)
@@ -173,7 +252,10 @@ def test_any_order_with_duplicates_crashes_and_cancels_ends_and_replays_to_the_s
             world.disturb()
         if world.state.status.terminal:
             break
-        assert world.in_flight, "something is always in flight"
+        if world.state.stop is None and (world.state.paused or not world.in_flight):
+            assert world.state.paused or world.state.waiting, "something is always in flight, or waits"
+            world.go_on()
+            continue
         index = data.draw(st.integers(0, len(world.in_flight) - 1))
         world.perform(world.in_flight.pop(index))
 
