@@ -95,6 +95,7 @@ class ExecutionLoop:
             claimed, plan, self._results, self._rows, self._journal, surroundings.dispatcher, surroundings.outside
         )
         self._settling = Settling(plan, self._results, self._rows, self._journal)
+        self._asking = [node.index for node in plan.nodes if node.type.spec.asks and not node.idle]
         self._asks = any(node.type.spec.suspends or node.on_error is OnError.ASK for node in plan.nodes)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._later: dict[int, int] = {}
@@ -301,7 +302,18 @@ class ExecutionLoop:
 
     async def _attempt(self, command: StartNode, node: PlanNode, given: Given, where: Placement) -> Attempt:
         views = self._views(command, node, given)
-        return await self._attempts.make(command, self._state.nodes[command.node], given, views, where)
+        links = self._links() if self._asking and not node.template.static else {}
+        return await self._attempts.make(command, self._state.nodes[command.node], given, views, links, where)
+
+    def _links(self) -> dict[str, str]:
+        """Return where what nodes ask is answered, for expressions: of the present run of each, or of its next."""
+        links: dict[str, str] = {}
+        for index in self._asking:
+            node, state = self.plan.nodes[index], self._state.nodes[index]
+            under_way = state.status in (NodeStatus.RUNNING, NodeStatus.WAITING)
+            run = (node.id, state.run_index if under_way else state.runs)
+            links[node.id] = links[node.name] = self._around.outside.link(self.claimed, run)
+        return links
 
     def _views(self, command: StartNode, node: PlanNode, given: Given) -> dict[str, NodeView]:
         names = node.template.references
