@@ -16,6 +16,8 @@ from workflow.ports import Claimed
 from workflow.waiting import Child, Children, ChildState, NewRequest, NoChildren, NoRequests, Request, Requests
 
 CHILDREN_AT_ONCE = 200
+ERROR_TRIGGER = "error"
+"""The trigger type of error workflows, which begin no other."""
 PAUSE_S, PAUSE_MAX_S = 0.1, 2.0
 R = TypeVar("R")
 
@@ -42,6 +44,10 @@ class Outside(Protocol):
         """Withdraw what is asked and cancel the children that are waited for, apart from those of these runs."""
         ...
 
+    async def begin_error_workflow(self, claimed: Claimed, workflow_id: UUID, data: bytes) -> None:
+        """Execute a workflow about the bad end of an execution, once. Raises `NodeError` where it must not be executed."""
+        ...
+
 
 class Nobody:
     """Stands for the outside where there is none."""
@@ -60,6 +66,10 @@ class Nobody:
 
     async def forsake(self, _claimed: Claimed, _keep: Collection[NodeRun]) -> None:
         """Find nothing to end."""
+
+    async def begin_error_workflow(self, _claimed: Claimed, _workflow_id: UUID, _data: bytes) -> None:
+        """Refuse."""
+        raise NodeError("no other workflow can be executed here: this needs an instance", "needs_instance")
 
 
 class StoredOutside:
@@ -99,6 +109,11 @@ class StoredOutside:
     def link(self, claimed: Claimed, run: NodeRun) -> str:
         """Return the link by which what a node's run asks is answered."""
         return self.public_url + PATH + link_token(self.link_key, claimed.id, *run)
+
+    async def begin_error_workflow(self, claimed: Claimed, workflow_id: UUID, data: bytes) -> None:
+        """Execute a workflow about the bad end of an execution, once. Raises `NodeError` where it must not be executed."""
+        children = _ChildrenOfRun(self, claimed, ("", 0), ERROR_TRIGGER)
+        await children.start([Child(workflow_id=workflow_id, input=data, place=0, awaited=False)])
 
     async def forsake(self, claimed: Claimed, keep: Collection[NodeRun]) -> None:
         """Withdraw what is asked and cancel the children that are waited for, apart from those of these runs."""
@@ -143,6 +158,7 @@ class _ChildrenOfRun:
     around: StoredOutside
     claimed: Claimed
     run: NodeRun
+    trigger: str = "sub_workflow"
 
     async def start(self, children: Sequence[Child]) -> list[UUID]:
         """Start them and return their ids, in order. Raises `NodeError` where one must not be started, and `Fenced`."""
@@ -167,7 +183,7 @@ class _ChildrenOfRun:
                 self.claimed,
                 self.run,
                 some,
-                trigger="sub_workflow",
+                trigger=self.trigger,
                 deadline_ms=self.claimed.deadline_ms,
                 depth_max=self.around.depth_max,
             )
