@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint types imports docs fmt bench clean
+.PHONY: help setup run stop test lint types imports docs fmt bench simulate clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test: lint ## everything that must hold, in under 15 minutes on two cores
 
 bench: setup ## measure, print the table, write benchmarks/results.json
 	@$(BIN)/python -m benchmarks.run
+
+simulate: setup ## the whole engine under virtual time and seeded faults: a million events, about 10 minutes
+	@$(BIN)/python -W ignore -m tests.simulation.play --events 1000000
 
 docs: setup ## write the generated pages again
 	@$(BIN)/python -m workflow.states_page docs/states.md
