@@ -6,6 +6,7 @@ STATEMENTS, EXECUTIONS, LEASES = "store/statements.py", "store/executions.py", "
 FLUSHING, CLAIMING = "tests/contract/test_flush.py", "tests/contract/test_claim.py"
 LEASING, ACCEPTING = "tests/contract/test_leases.py", "tests/contract/test_accept.py"
 OUTAGES = "tests/integration/store/test_outages.py"
+TAKING = '), {TAKEN}\n{CLAIMED_COLUMNS}\nFROM taken t {VERSION_OF_TAKEN}\n"""'
 FENCED = "(v.execution_id IN (SELECT id FROM fenced)) IS TRUE"
 
 
@@ -67,8 +68,8 @@ FENCE = (
         name="settled-result-overwritten",
         why="a node's durable result changes after others have used it (G2)",
         file=STATEMENTS,
-        old="WHERE n.status IN ('pending', 'running')",
-        new="",
+        old="WHERE n.status IN (",
+        new="WHERE true OR n.status IN (",
         tests=on_postgres(FLUSHING, "test_a_running_row_is_replaced_by_its_final_one_and_that_by_nothing"),
     ),
     Mutant(
@@ -102,6 +103,14 @@ FENCE = (
         old="            for part in batch\n        ]",
         new="            for part in sorted(batch, key=lambda part: part.execution_id)\n        ]",
         tests=on_postgres(FLUSHING, "test_verdicts_are_of_each_part_alone"),
+    ),
+    Mutant(
+        name="batches-in-any-order",
+        why="writers with the same executions wait for each other in a circle, and one of them is thrown out",
+        file="store/columns.py",
+        old="ordered = sorted(batch, key=lambda part: part.execution_id)",
+        new="ordered = list(batch)",
+        tests=(f"{OUTAGES}::test_batches_that_share_executions_lock_them_in_one_order",),
     ),
     Mutant(
         name="twin-without-epoch",
@@ -166,8 +175,8 @@ CLAIMS = (
         name="steal-by-name-from-the-living",
         why="a dedicated execution gets a second actor while the first works",
         file=STATEMENTS,
-        old="e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)",
-        new="e.status = 'running'",
+        old="(e.status = 'queued' OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)",
+        new="(e.status IN ('queued', 'running')",
         tests=on_postgres(CLAIMING, "test_a_dedicated_orphan_is_claimable_by_name"),
     ),
     Mutant(
@@ -190,8 +199,8 @@ CLAIMS = (
         name="claim-by-name-without-lock",
         why="two actors that were made for one execution both get it",
         file=STATEMENTS,
-        old="l.id IS NULL OR l.ended_at IS NOT NULL))\n    FOR NO KEY UPDATE OF e SKIP LOCKED",
-        new="l.id IS NULL OR l.ended_at IS NOT NULL))",
+        old=f"    FOR NO KEY UPDATE OF e SKIP LOCKED\n{TAKING}",
+        new=TAKING,
         tests=("tests/integration/store/test_claim_races.py::test_what_another_has_claimed_meanwhile_is_not_taken",),
     ),
     Mutant(

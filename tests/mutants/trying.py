@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from tests.mutants.mutant import Mutant
 
 COPIED = ("workflow", "nodes", "store", "actors", "cluster", "serve_app", "configs", "docs", "tests", "pyproject.toml")
-TEST_LIMIT_S = 30
+TEST_LIMIT_S = 45
 MUTANT_LIMIT_S = 240
 SLIPS = (
     *("SyntaxError", "NameError", "UnboundLocalError", "TypeError", "AttributeError", "ImportError", "ModuleNotFound"),
