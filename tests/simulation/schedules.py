@@ -18,8 +18,8 @@ from workflow.ports import Executions, Flush, LeaseEnd, Leases, NodeRow, Verdict
 from workflow.states import ExecutionStatus, NodeStatus
 
 NODES = ("a", "b", "c")
-LEASES_MAX = 2
-"""How many leases each owner may have, one after the other."""
+LEASES_MAX = (2, 1)
+"""How many leases each owner may have, one after the other: the first may come back after the second has taken over."""
 
 
 class What(StrEnum):
@@ -212,7 +212,7 @@ def acts(owners: Owners) -> Iterator[Act]:
         grip = owner.grip
         if not owner.over:
             yield Act(What.EXPIRE, number)
-        if owner.lease + 1 < LEASES_MAX if owner.over else grip is None:
+        if owner.lease + 1 < LEASES_MAX[number] if owner.over else grip is None:
             yield Act(What.CLAIM, number)
         if grip is not None and grip.unwritten:
             yield Act(What.FLUSH, number)

@@ -4,6 +4,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import pytest
+
 from store.memory import MemoryLeases, MemoryStore, StoredExecution, StoredLease
 from store.memory_executions import MemoryExecutions
 from tests.contract.making import an_id, new_execution
@@ -35,7 +37,7 @@ class Explorer:
     def __post_init__(self) -> None:
         new = new_execution(an_id())
         executions = MemoryExecutions(self.store)
-        leases = [[an_id() for _ in range(LEASES_MAX)] for _ in BEGINNING]
+        leases = [[an_id() for _ in range(count)] for count in LEASES_MAX]
         self.stage = Stage([executions] * 2, MemoryLeases(self.store), new.id, new.workspace_id, leases)
         at_once(executions.accept([new]))
         for owner in range(len(BEGINNING)):
@@ -86,6 +88,7 @@ class Explorer:
         self.store.leases = {identity: replace(lease) for identity, lease in leases.items()}
 
 
+@pytest.mark.timeout(300)
 def test_every_guarantee_holds_after_every_act_of_every_schedule():
     explorer = Explorer()
 

@@ -30,7 +30,7 @@ def stages(real: list[PostgresExecutions], leases: PostgresLeases) -> Iterator[t
     """Make the same stage twice, of PostgreSQL and of memory, again and again."""
     while True:
         new = new_execution(an_id())
-        lease_ids = [[an_id() for _ in range(LEASES_MAX)] for _ in BEGINNING]
+        lease_ids = [[an_id() for _ in range(count)] for count in LEASES_MAX]
         store = MemoryStore(lambda: 1_700_000_000_000)
         twin = MemoryExecutions(store)
         yield (
