@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint types imports docs fmt bench simulate clean
+.PHONY: help setup run stop test mutants simulate lint types imports docs fmt bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ fmt: setup ## format and fix what can be fixed
 
 test: lint ## everything that must hold, in under 15 minutes on two cores
 	@$(BIN)/python -m tests.run_all
+
+mutants: setup ## break the engine in some seventy ways, one at a time, and see that the tests notice each; ONLY=name tries one
+	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
 
 bench: setup ## measure, print the table, write benchmarks/results.json
 	@$(BIN)/python -m benchmarks.run
