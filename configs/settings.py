@@ -155,6 +155,7 @@ class LimitSettings(_Section):
     nodes_max: Positive
     crashes_max: Positive
     wait_s_max: Positive
+    queued_per_workspace_max: Annotated[int, Field(ge=0)]
 
 
 class Settings(BaseSettings):
