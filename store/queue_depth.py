@@ -9,11 +9,11 @@ from workflow.ports import Isolation
 DEPTHS = """
 SELECT
     (SELECT count(*) FROM (SELECT FROM executions e WHERE e.workspace_id = %(workspace)s
-        AND e.status = 'queued' AND e.isolation = 'pooled' LIMIT %(limit)s) AS pooled),
+        AND e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held LIMIT %(limit)s) AS pooled),
     (SELECT count(*) FROM (SELECT FROM executions e WHERE e.workspace_id = %(workspace)s
-        AND e.status = 'queued' AND e.isolation = 'dedicated' LIMIT %(limit)s) AS dedicated)
+        AND e.status = 'queued' AND (e.isolation = 'dedicated' OR e.held) LIMIT %(limit)s) AS apart)
 """
-"""Each count walks one partial index, which holds nothing but what is queued (or, of the dedicated, not ended)."""
+"""Each count walks one partial index, which holds nothing else."""
 
 KEYED = "SELECT EXISTS (SELECT FROM idempotency_keys WHERE workspace_id = %(workspace)s AND key = %(key)s)"
 
@@ -25,11 +25,14 @@ class QueueDepths:
         self._pool = pool
 
     async def count(self, workspace_id: UUID, limit: int) -> dict[Isolation, int]:
-        """Return how many executions of a workspace are queued, of each kind at most `limit`."""
+        """Return how many executions of a workspace are queued, of each kind at most `limit`.
+
+        What a concurrency key holds back counts as dedicated: it keeps nothing else from being pushed.
+        """
         async with connection_of(self._pool) as connection:
             found = await connection.execute(DEPTHS, {"workspace": workspace_id, "limit": limit})
-            pooled, dedicated = (await found.fetchall())[0]
-        return {Isolation.POOLED: pooled, Isolation.DEDICATED: dedicated}
+            pooled, apart = (await found.fetchall())[0]
+        return {Isolation.POOLED: pooled, Isolation.DEDICATED: apart}
 
     async def keyed(self, workspace_id: UUID, key: str) -> bool:
         """Whether an execution was accepted under this key."""
