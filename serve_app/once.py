@@ -59,18 +59,16 @@ class Attempt:
     def __init__(self, writes: IdempotentWrites, renew_s: float = RENEW_S) -> None:
         self._writes = writes
         self._renew_s = renew_s
+        self.begun = False
+        """Whether the key is, or may be, reserved for this request: from then on it goes on without its client."""
         self._reserved: Reserved | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._places = count()
         self._log = structlog.get_logger("rayloom.once")
 
-    @property
-    def begun(self) -> bool:
-        """Whether the key was reserved for this request."""
-        return self._reserved is not None
-
     async def begin(self, workspace_id: UUID, key: IdempotencyKey) -> None:
         """Reserve the key. Raises `Replay`, `Conflict` while another one is at it, `Unprocessable` for another request's key."""
+        self.begun = True
         found = await self._writes.reserve(workspace_id, key, write_id=new_id(), holder=new_id(), ms=RESERVED_MS)
         if isinstance(found, Answer):
             raise Replay(found)

@@ -198,7 +198,7 @@ class Workflows:
             **chosen,
         }
         made = insert_or_find(workflows).values(row).on_conflict_do_nothing(index_elements=[workflows.c.id])
-        if (await connection.execute(made)).rowcount:
+        if await connection.scalar(made.returning(workflows.c.id)) is not None:
             await _add_version(connection, version_id, workflow_id, 1, draft, created_by, change_message, chosen)
         return workflow_id
 
