@@ -84,7 +84,7 @@ class Attempt:
         """Return the next id of what this request makes: the same as when it was performed before."""
         if self._reserved is None:
             raise RuntimeError("ids are derived from a reservation, and there is none yet")
-        return derived_id(self._reserved.id, next(self._places))
+        return derived_id(self._reserved.id, "made", next(self._places))
 
     async def end(self, answer: Answer | None) -> None:
         """Keep the answer, or without one let the request be performed again. Only the first call does anything.
