@@ -14,10 +14,11 @@ from actors.ids import new_id, now_ms
 from serve_app import models, views
 from serve_app.accepting import Request as Accepting
 from serve_app.accepting import Submitted
-from serve_app.auth import Editor, Viewer
+from serve_app.auth import Executor, Viewer
 from serve_app.bodies import PRIORITY_DEFAULT, parse_object, priority_of, read_body
-from serve_app.openapi import DOCUMENT_REF, object_body, problems
-from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, idempotency_key, wait_seconds
+from serve_app.once import REPLAYED, execution_key
+from serve_app.openapi import DOCUMENT_REF, KEY, object_body, problems
+from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, wait_seconds
 from serve_app.services import Services
 from workflow.blobs import read_blob
 from workflow.errors import Unprocessable
@@ -34,11 +35,12 @@ WAIT = {
     "schema": {"type": "number", "minimum": 0},
     "description": "seconds to wait for the end: 200 with the result when it came, else 202 with the execution",
 }
-KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "schema": {"type": "string"},
-    "description": "the same key with the same request returns the same execution; with another request it is refused",
+EXECUTION_KEY = {
+    **KEY,
+    "description": (
+        "for 24 hours the same key with the same path and body returns the same execution, as it is then, however long it is waited "
+        "for; with another request it is refused (422 `idempotency_key_reused`)"
+    ),
 }
 ITEMS_SCHEMA = {"description": "a JSON object, a list of objects, or null"}
 PRIORITY_SCHEMA = {
@@ -56,7 +58,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    return {"parameters": [WAIT, KEY], **object_body(properties, required)}
+    return {"parameters": [WAIT, EXECUTION_KEY], **object_body(properties, required)}
 
 
 @router.post(
@@ -65,7 +67,7 @@ def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     responses=ANSWERS,
     openapi_extra=_body({"input": ITEMS_SCHEMA, "priority": PRIORITY_SCHEMA}, []),
 )
-async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Editor, services: Asked) -> Response:
+async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Executor, services: Asked) -> Response:
     """Execute the current version of a workflow."""
     wait_s = wait_seconds(request, services.config.limits.wait_s_max)
     body = await read_body(request, services.config.limits.body_bytes_max)
@@ -84,7 +86,7 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ed
         triggered_by=caller.user_id,
         isolation=current.isolation,
         priority=priority_of(asked),
-        idempotency=idempotency_key(request, body),
+        idempotency=execution_key(request, body),
     )
 
     async def definition_of(version: int | None) -> bytes:
@@ -114,7 +116,7 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ed
         {"definition": DOCUMENT_REF, "input": ITEMS_SCHEMA, "priority": PRIORITY_SCHEMA}, ["definition"]
     ),
 )
-async def execute_definition(request: Request, caller: Editor, services: Asked) -> Response:
+async def execute_definition(request: Request, caller: Executor, services: Asked) -> Response:
     """Execute a workflow document that is sent along; it is stored with the execution."""
     limits = services.config.limits
     wait_s = wait_seconds(request, limits.wait_s_max)
@@ -137,7 +139,7 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
         triggered_by=caller.user_id,
         isolation=document.settings.isolation,
         priority=priority_of(asked),
-        idempotency=idempotency_key(request, body),
+        idempotency=execution_key(request, body),
     )
 
     async def definition_of(_version: int | None) -> bytes:
@@ -213,4 +215,7 @@ async def _output(services: Services, workspace_id: UUID, kept: ExecutionView | 
 
 
 def _location(workspace_id: UUID, submitted: Submitted) -> dict[str, str]:
-    return {"Location": f"/api/v1/workspaces/{workspace_id}/executions/{submitted.accepted.id}"}
+    headers = {"Location": f"/api/v1/workspaces/{workspace_id}/executions/{submitted.accepted.id}"}
+    if submitted.accepted.outcome is Outcome.REPLAYED:
+        headers[REPLAYED] = "true"
+    return headers
