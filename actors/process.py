@@ -139,6 +139,7 @@ class ExecutionProcess:
                 now_ms=now_ms,
             ),
             child_ended=lambda _parent: notifier.notify(QUEUE_CHANNEL),
+            let_go=lambda: notifier.notify(QUEUE_CHANNEL),
         )
         self._owner = owner = Owner(self._owner_config(), executions, load_catalog(), around, self._the_lease)
         self._door = Door(owner)

@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -39,11 +40,13 @@ from store.workflows import Workflows
 from store.writer import GroupWriter
 from workflow.blobs import Blobs
 from workflow.compile import Compiler
+from workflow.concurrency import ConcurrencyTemplate
 from workflow.document import Document
 from workflow.ports import Accepted, Isolation, NewExecution
 from workflow.spec import Catalog, JsonObject
 
 ACCEPT_BATCH_MAX = 128
+ACCEPT_LIMITED_BATCH_MAX = 32
 DEFINITIONS_KEPT_MAX = 512
 CURRENT_TTL_S = 2.0
 ACCEPT_PATIENCE_S = 5.0
@@ -80,6 +83,7 @@ class Runnable:
     nodes_total: int
     isolation: Isolation
     input_schema: JsonObject
+    concurrency: ConcurrencyTemplate
 
 
 class Versions:
@@ -126,6 +130,7 @@ class Versions:
                 nodes_total=len(document.nodes),
                 isolation=document.settings.isolation,
                 input_schema=document.input_schema,
+                concurrency=ConcurrencyTemplate(document.settings.concurrency, workflow_id, document.name),
             )
             self._known[key] = known
             if len(self._known) > DEFINITIONS_KEPT_MAX:
@@ -175,8 +180,16 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
         executions.accept,
         name="accept",
         batch_max=ACCEPT_BATCH_MAX,
-        size_of=lambda new: len(new.input) + len(new.definition or b""),
+        size_of=_accept_size,
     )
+    # Those with concurrency keys wait for locks: nobody else is to wait for them.
+    limited: GroupWriter[NewExecution, Accepted] = GroupWriter(
+        executions.accept, name="accept_limited", batch_max=ACCEPT_LIMITED_BATCH_MAX, size_of=_accept_size
+    )
+
+    def submit(new: NewExecution) -> Coroutine[Any, Any, Accepted]:
+        return (writer if new.concurrency is None else limited).submit(new)
+
     pool = ActorPool(port)
     await pool.refresh()
     refreshing = asyncio.create_task(pool.refresh_for_ever())
@@ -201,7 +214,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows, documents),
             acceptor=Acceptor(
-                writer.submit,
+                submit,
                 pool,
                 lambda: notifier.notify(QUEUE_CHANNEL),
                 QueueRoom(depths.count, config.limits.queued_per_workspace_max),
@@ -220,6 +233,11 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
         documents.close()
         await listener.close()
         await writer.close()
+        await limited.close()
         await notifier.close()
         await engine.dispose()
         await connections.close()
+
+
+def _accept_size(new: NewExecution) -> int:
+    return len(new.input) + len(new.definition or b"")
