@@ -2,7 +2,8 @@
 
 The next free slot goes to the workspace that holds the fewest; so those that want slots hold equally many, and one with long
 executions gets fewer of them. Where that is a tie, the one that has used slots least comes first: by a clock that stands where
-the workspace that was served last stands (start-time fair queueing), so whoever was idle has neither credit nor debt.
+the workspace that was served last stands (start-time fair queueing): whoever was idle has no credit, and whoever had all slots
+while nobody else wanted them owes no more than what it began last.
 
 Each owner counts its own slots, in memory, for it gives away no others: nothing is written, and no other owner is asked.
 """
@@ -38,6 +39,10 @@ class Fairness:
         self._now_ms = now_ms
         self._spaces: dict[UUID, _Space] = {}
         self._clock_ms = 0.0
+
+    def __len__(self) -> int:
+        """How many workspaces are known."""
+        return len(self._spaces)
 
     def begin(self, workspace_id: UUID) -> float:
         """An execution of the workspace takes a slot; returns when, for `end`."""
@@ -84,10 +89,10 @@ class Fairness:
         return sum(space.cost_ms for space in self._spaces.values()) / len(self._spaces)
 
     def _forget(self) -> None:
-        """Forget those that stand where a new one would."""
-        for workspace_id, space in list(self._spaces.items()):
-            if not space.held and space.used_ms <= self._clock_ms:
-                del self._spaces[workspace_id]
+        """Forget half of them, those whose lead is the smallest: a new one begins without any."""
+        idle = sorted((space.used_ms, workspace_id) for workspace_id, space in self._spaces.items() if not space.held)
+        for _, workspace_id in idle[: SPACES_KEPT_MAX // 2]:
+            del self._spaces[workspace_id]
 
 
 def _reading_ms(space: _Space, now_ms: float) -> float:

@@ -95,8 +95,7 @@ class ExecutionProcess:
     async def start(self) -> None:
         """Open what is needed, begin the lease and the work."""
         config = self._config
-        store = StoreConfig(dsn=config.dsn, application_name="rayloom-actor", pool_size_min=2, pool_size_max=4)
-        pool = make_pool(store)
+        pool = make_pool(StoreConfig(dsn=config.dsn, application_name="rayloom-actor", pool_size_min=2))
         await pool.open()
         executions = PostgresExecutions(pool)
         sandbox = LocalSandbox(size=max(1, os.cpu_count() or 1))

@@ -3,10 +3,9 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -138,6 +137,32 @@ class Versions:
         return known
 
 
+class Inserts:
+    """Inserts executions, many at once. Those with concurrency keys wait for locks, and keep nobody else waiting for that."""
+
+    def __init__(self, executions: PostgresExecutions) -> None:
+        self._plain = _writer(executions, "accept", ACCEPT_BATCH_MAX)
+        self._limited = _writer(executions, "accept_limited", ACCEPT_LIMITED_BATCH_MAX)
+
+    async def submit(self, new: NewExecution) -> Accepted:
+        """Return what became of an execution, once that is durable."""
+        return await (self._plain if new.concurrency is None else self._limited).submit(new)
+
+    async def close(self) -> None:
+        """Insert what was submitted, then end."""
+        await self._plain.close()
+        await self._limited.close()
+
+
+def _writer(executions: PostgresExecutions, name: str, batch_max: int) -> GroupWriter[NewExecution, Accepted]:
+    return GroupWriter(
+        executions.accept,
+        name=name,
+        batch_max=batch_max,
+        size_of=lambda new: len(new.input) + len(new.definition or b""),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What routes use."""
@@ -176,20 +201,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     listener = Listener(config.dsn, {EVENTS_CHANNEL: follower.on_notification})
     listener.start()
     notifier = Notifier(config.dsn)
-    writer: GroupWriter[NewExecution, Accepted] = GroupWriter(
-        executions.accept,
-        name="accept",
-        batch_max=ACCEPT_BATCH_MAX,
-        size_of=_accept_size,
-    )
-    # Those with concurrency keys wait for locks: nobody else is to wait for them.
-    limited: GroupWriter[NewExecution, Accepted] = GroupWriter(
-        executions.accept, name="accept_limited", batch_max=ACCEPT_LIMITED_BATCH_MAX, size_of=_accept_size
-    )
-
-    def submit(new: NewExecution) -> Coroutine[Any, Any, Accepted]:
-        return (writer if new.concurrency is None else limited).submit(new)
-
+    inserts = Inserts(executions)
     pool = ActorPool(port)
     await pool.refresh()
     refreshing = asyncio.create_task(pool.refresh_for_ever())
@@ -214,7 +226,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows, documents),
             acceptor=Acceptor(
-                submit,
+                inserts.submit,
                 pool,
                 lambda: notifier.notify(QUEUE_CHANNEL),
                 QueueRoom(depths.count, config.limits.queued_per_workspace_max),
@@ -232,12 +244,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
         refreshing.cancel()
         documents.close()
         await listener.close()
-        await writer.close()
-        await limited.close()
+        await inserts.close()
         await notifier.close()
         await engine.dispose()
         await connections.close()
-
-
-def _accept_size(new: NewExecution) -> int:
-    return len(new.input) + len(new.definition or b"")

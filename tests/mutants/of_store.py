@@ -175,8 +175,11 @@ CLAIMS = (
         name="steal-by-name-from-the-living",
         why="a dedicated execution gets a second actor while the first works",
         file=STATEMENTS,
-        old="(e.status = 'queued' OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)",
-        new="(e.status IN ('queued', 'running')",
+        old=(
+            "(e.status = 'queued' AND {RELEASED} OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)\n"
+            "            OR"
+        ),
+        new="(e.status IN ('queued', 'running')\n            OR",
         tests=on_postgres(CLAIMING, "test_a_dedicated_orphan_is_claimable_by_name"),
     ),
     Mutant(

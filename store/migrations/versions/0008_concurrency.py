@@ -5,6 +5,7 @@ have to take the key's lock within a flush, and two flushes of several keys woul
 """
 
 from alembic import op
+from sqlalchemy import Boolean, column, table, update
 
 revision = "0008"
 down_revision = "0006"
@@ -20,7 +21,6 @@ CREATE INDEX executions_held ON executions (workspace_id, concurrency_key, prior
 """
 
 UNDONE = """
-UPDATE executions SET held = false WHERE held;
 DROP INDEX executions_held, executions_concurrency;
 ALTER TABLE executions DROP COLUMN concurrency_limit;
 """
@@ -33,4 +33,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take them away again: nothing is held then."""
+    executions = table("executions", column("held", Boolean))
+    op.execute(update(executions).where(executions.c.held).values(held=False))
     op.execute(UNDONE)
