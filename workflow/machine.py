@@ -281,7 +281,7 @@ def _recover(state: State, event: NodeRecovered) -> list[Command]:
 def _under_way_again(state: State, index: int) -> StartNode:
     node = state.nodes[index]
     node.status = NodeStatus.RUNNING
-    node.wake_at_ms, node.announced = 0, False
+    node.wake_at_ms, node.announced, node.again = 0, False, True
     state.waiting.discard(index)
     state.running.add(index)
     return StartNode(index, node.run_index, node.attempt)
