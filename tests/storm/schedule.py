@@ -1,0 +1,85 @@
+"""Which fault comes when: drawn from a seed, each kind about as often as its pace says."""
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+from types import MappingProxyType
+
+
+class Kind(StrEnum):
+    """The kinds of faults."""
+
+    ACTOR = "actor"
+    BACKEND = "backend"
+    WORKER = "worker"
+    REPLICA = "replica"
+    PROXY = "proxy"
+    FROZEN = "frozen"
+    SUPERVISOR = "supervisor"
+    POSTGRESQL = "postgresql"
+    KEEPER = "keeper"
+    HEAD = "head"
+    EVERYTHING = "everything"
+
+
+ALONE = frozenset({Kind.KEEPER, Kind.HEAD, Kind.EVERYTHING})
+"""Nothing else is hit until these have healed: they take everything with them."""
+
+Pace = Mapping[Kind, float]
+"""About how many seconds lie between two faults of a kind."""
+
+SHORT: Pace = MappingProxyType(
+    {
+        Kind.ACTOR: 3.0,
+        Kind.BACKEND: 3.0,
+        Kind.WORKER: 7.0,
+        Kind.REPLICA: 35.0,
+        Kind.PROXY: 60.0,
+        Kind.FROZEN: 30.0,
+        Kind.SUPERVISOR: 40.0,
+        Kind.POSTGRESQL: 30.0,
+        Kind.KEEPER: 110.0,
+        Kind.HEAD: 95.0,
+        Kind.EVERYTHING: 100.0,
+    }
+)
+"""For five minutes: everything at least once."""
+
+LONG: Pace = MappingProxyType(
+    {
+        Kind.ACTOR: 3.0,
+        Kind.BACKEND: 3.0,
+        Kind.WORKER: 5.0,
+        Kind.REPLICA: 40.0,
+        Kind.PROXY: 90.0,
+        Kind.FROZEN: 40.0,
+        Kind.SUPERVISOR: 60.0,
+        Kind.POSTGRESQL: 40.0,
+        Kind.KEEPER: 500.0,
+        Kind.HEAD: 400.0,
+        Kind.EVERYTHING: 450.0,
+    }
+)
+"""For half an hour: more than a thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A fault to come, in seconds since the beginning; time in which one heals that stands alone does not count."""
+
+    at_s: float
+    kind: Kind
+
+
+def planned(seed: int, pace: Pace) -> Iterator[Planned]:
+    """Return faults without end, in order. The same seed gives the same ones."""
+    random = Random(seed)
+    waiting = [Planned(every_s * random.uniform(0.3, 0.9), kind) for kind, every_s in sorted(pace.items())]
+    queue = [(one.at_s, one.kind) for one in waiting]
+    heapq.heapify(queue)
+    while queue:
+        at_s, kind = heapq.heappop(queue)
+        yield Planned(at_s, kind)
+        heapq.heappush(queue, (at_s + pace[kind] * random.uniform(0.5, 1.5), kind))
