@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint types imports docs fmt bench clean
+.PHONY: help setup run stop test lint types imports docs fmt bench chaos chaos-long clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
@@ -44,6 +44,13 @@ test: lint ## everything that must hold, in under 15 minutes on two cores
 
 bench: setup ## measure, print the table, write benchmarks/results.json
 	@$(BIN)/python -m benchmarks.run
+
+SEED ?= 1
+chaos: setup ## five minutes of load and faults on a Rayloom of its own, then its judgement; SEED=7 draws others
+	@$(BIN)/python -m tests.storm --seconds 180 --seed $(SEED) --output chaos.json
+
+chaos-long: setup ## the same for half an hour, with a thousand faults
+	@$(BIN)/python -m tests.storm --seconds 1800 --long --seed $(SEED) --output chaos.json
 
 docs: setup ## write the generated pages again
 	@$(BIN)/python -m workflow.states_page docs/states.md

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -34,7 +35,7 @@ from tests.storm.judgement import Judgement
 from tests.storm.load import Load
 from tests.storm.nemesis import Nemesis
 from tests.storm.recovery import Watcher
-from tests.storm.report import Phase, Report
+from tests.storm.report import Phase, Report, apart_from_outages
 from tests.storm.schedule import LONG, SHORT, planned
 from tests.storm.shapes import Shape, shapes
 from tests.storm.sink import Sink
@@ -83,6 +84,8 @@ class Storm:
         self._loads: list[Load] = []
         self._tenants: list[Tenant] = []
         self._waiting = 0
+        self._load_average: dict[str, float] = {}
+        """Of the machine, over the minute before the storm and over its last one: others may use it, too."""
 
     async def run(self) -> Report:
         """Return the report of a storm; nothing of it is left behind unless something was violated."""
@@ -110,7 +113,7 @@ class Storm:
     async def _under(self, instance: RunningInstance, sink: Sink) -> Report:
         self._tenants = _tenants(instance)
         audit.install(instance.dsn)
-        watcher = Watcher(instance.dsn)
+        watcher = Watcher(lambda: instance.dsn)
         faults = Faults(instance, watcher, Random(self._options.seed + 1))
         nemesis = Nemesis(instance, faults)
         journal = JournalFile(self._folder / "journal.jsonl")
@@ -121,10 +124,12 @@ class Storm:
                     self._clock.mark("calm")
                     await asyncio.sleep(self._options.calm)
                     self._clock.mark("storm")
+                    self._load_average["before"] = round(os.getloadavg()[0], 1)
                 with self._clock.stage("storm"):
                     pace = LONG if self._options.long else SHORT
                     await nemesis.storm(planned(self._options.seed, pace), self._options.seconds)
                     self._clock.mark("over")
+                    self._load_average["storm"] = round(os.getloadavg()[0], 1)
                 with self._clock.stage("heal"), self._complaining("I11"):
                     await nemesis.heal()
                 with self._clock.stage("drain"):
@@ -184,7 +189,7 @@ class Storm:
         phases = {
             name: Phase(
                 over_s - begun_s,
-                sum(begun_s <= ended_s < over_s for load in self._loads for ended_s in load.ended_s),
+                sum(begun_s <= ended_s < over_s for ended_s in self._ended_s()),
                 judgement.results_in[name],
             )
             for name, (begun_s, over_s) in judgement.spans.items()
@@ -205,6 +210,7 @@ class Storm:
             "effects_sent_again": judgement.effects_sent_again,
             "requests_that_clients_sent_again": len(retried),
             "client_failures": dict(failures.most_common(12)),
+            "load_average": self._load_average,
             "streams_reconnected": sum(load.client.reconnects for load in self._loads),
         }
         settings = {**vars(self._options), "output": str(self._options.output or ""), "pool": POOL, "slots": SLOTS}
@@ -212,6 +218,7 @@ class Storm:
             {**settings, "neighbours_in_flight": NEIGHBOURS, "cores": psutil.cpu_count()},
             phases["calm"],
             phases["storm"],
+            apart_from_outages(judgement.spans["storm"], faults.done, self._ended_s()),
             faults.done,
             retried,
             self._violations,
@@ -219,6 +226,9 @@ class Storm:
             counts,
             self._clock.seconds,
         )
+
+    def _ended_s(self) -> list[float]:
+        return [ended_s for load in self._loads for ended_s in load.ended_s]
 
     def _close(self, instance: RunningInstance, keep_logs: bool) -> None:
         with self._complaining("I11"):

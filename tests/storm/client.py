@@ -17,7 +17,8 @@ from workflow.events import TERMINAL_KINDS
 TIMEOUT_S = 20.0
 PAUSE_S, PAUSE_MAX_S = 0.05, 1.0
 GIVE_UP_S = 240.0
-WORTH_ANOTHER_TRY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, *(status for status in HTTPStatus if status >= 500)})
+PROXY_KNOWS_NOTHING = "404 of the proxy"
+"""While Serve has no application yet, its proxy answers 404 for every path: that is nothing that Rayloom says."""
 
 
 class Refused(Exception):
@@ -94,8 +95,8 @@ class Client:
                     if failures:
                         self.retried.append(Retried(first_s, time.time(), tuple(failures)))
                     return answer
-                failure = f"{answer.status_code} {_code(answer)}"
-                if answer.status_code not in WORTH_ANOTHER_TRY:
+                failure = _failure(answer)
+                if not _worth_another_try(answer):
                     raise Refused(f"{method} {path}: {failure} {answer.text[:200]}")
             first_s = first_s or time.time()
             failures.append(failure)
@@ -110,7 +111,7 @@ class Client:
         The client itself leaves once, after `cut_after` events. Raises `Refused`.
         """
         seqs: list[int] = []
-        silent_s = time.time()
+        silent_s, pause_s = time.time(), PAUSE_S
         while True:
             before = len(seqs)
             try:
@@ -121,10 +122,11 @@ class Client:
                 pass  # the replica or the proxy has gone: the next one goes on where this one stopped
             self.reconnects += 1
             if len(seqs) > before:
-                silent_s = time.time()
+                silent_s, pause_s = time.time(), PAUSE_S
             if time.time() - silent_s > GIVE_UP_S:
                 raise Refused(f"the stream of {execution_id} has been silent for {GIVE_UP_S:.0f} s")
-            await asyncio.sleep(PAUSE_S * (1 + self.random.random()))
+            await asyncio.sleep(pause_s * (0.5 + self.random.random()))
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
     async def _listen(self, execution_id: UUID, seqs: list[int], cut_after: int | None) -> bool:
         """Listen once; whether the stream has come to its end."""
@@ -133,9 +135,9 @@ class Client:
             if answer.status_code == HTTPStatus.NO_CONTENT:
                 return True
             if answer.status_code != HTTPStatus.OK:
-                if answer.status_code in WORTH_ANOTHER_TRY:
-                    return False
                 await answer.aread()
+                if _worth_another_try(answer):
+                    return False
                 raise Refused(f"the stream of {execution_id}: {answer.status_code} {answer.text[:200]}")
             kind, number = "", 0
             async for line in answer.aiter_lines():
@@ -154,9 +156,18 @@ class Client:
             return False
 
 
-def _code(answer: httpx2.Response) -> str:
+def _worth_another_try(answer: httpx2.Response) -> bool:
+    status = answer.status_code
+    return status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS or _failure(answer) == PROXY_KNOWS_NOTHING
+
+
+def _failure(answer: httpx2.Response) -> str:
+    """Name what was answered by its status and code; what Rayloom itself answers has a code."""
+    if answer.status_code == HTTPStatus.NOT_FOUND and not answer.headers.get("content-type", "").endswith("json"):
+        return PROXY_KNOWS_NOTHING
     try:
         found = json.loads(answer.content)
     except ValueError:
-        return ""
-    return str(found.get("code", "")) if isinstance(found, dict) else ""
+        found = None
+    code = found.get("code", "") if isinstance(found, dict) else ""
+    return f"{answer.status_code} {code}".strip()

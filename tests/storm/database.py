@@ -1,6 +1,7 @@
 """Reading the database while it comes and goes."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -9,9 +10,9 @@ POLL_S = 0.02
 
 
 class Reader:
-    """One connection for one thread, made again when it has broken."""
+    """One connection for one thread, made again when it has broken; `dsn` says where the database is now."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: Callable[[], str]) -> None:
         self._dsn = dsn
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
@@ -19,7 +20,7 @@ class Reader:
         """Return rows. Raises `psycopg.OperationalError` when the database does not answer."""
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=3)
+                self._connection = psycopg.connect(self._dsn(), autocommit=True, connect_timeout=3)
             return self._connection.execute(statement, parameters or None).fetchall()
         except psycopg.OperationalError:
             self.close()

@@ -40,7 +40,7 @@ class Faults:
     _reader: Reader = field(init=False)
 
     def __post_init__(self) -> None:
-        self._reader = Reader(self.instance.dsn)
+        self._reader = Reader(lambda: self.instance.dsn)
 
     def hit(self, kind: Kind) -> Fault | None:
         """Do a fault and begin to watch what it hit; None when there is nothing to hit just now."""
@@ -119,7 +119,7 @@ class Faults:
         fault = Fault(Kind.BACKEND, f"{name}, backend {pid}", time.time())
         running = standing(self._reader.steadily(RUNNING))
         self._reader.steadily("SELECT pg_terminate_backend(%s)", pid)
-        self.watcher.watch(fault, running, moved=False)
+        self.watcher.watch(fault, running, moved=False, first_only=True)
         return fault
 
     def _worker(self) -> Fault | None:

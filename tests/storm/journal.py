@@ -1,5 +1,6 @@
 """What the clients did and were told, written down before and after, each line on the disk before anything follows from it."""
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -10,19 +11,29 @@ from uuid import UUID
 
 
 class JournalFile:
-    """Appends lines that survive this process."""
+    """Appends lines that survive this process. Lines that come while others are being made durable go together."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._waiting: list[bytes] = []
+        self._turn = asyncio.Lock()
 
-    def note(self, what: str, at_s: float, **fields: Any) -> None:
+    async def note(self, what: str, at_s: float, **fields: Any) -> None:
         """Write a line; returns when it is durable. `at_s` is Unix time."""
-        os.write(self._file, json.dumps({"what": what, "at_s": at_s, **fields}).encode() + b"\n")
-        os.fdatasync(self._file)
+        line = json.dumps({"what": what, "at_s": at_s, **fields}).encode() + b"\n"
+        self._waiting.append(line)
+        async with self._turn:
+            if self._waiting:
+                lines, self._waiting = self._waiting, []
+                await asyncio.to_thread(self._write, b"".join(lines))
 
     def close(self) -> None:
         os.close(self._file)
+
+    def _write(self, lines: bytes) -> None:
+        os.write(self._file, lines)
+        os.fdatasync(self._file)
 
 
 @dataclass(slots=True)

@@ -76,30 +76,30 @@ class Load:
         (name,) = self.random.choices(names, [self.shapes[each].weight for each in names])
         (way,) = self.random.choices(list(WAYS), list(WAYS.values()))
         given = self.shapes[name].given(n, self.tenant)
-        self._note("sent", key, shape=name, n=n)
+        await self._note("sent", key, shape=name, n=n)
 
         async def ask(wait_s: float) -> dict[str, Any]:
             shown = await self.client.execute(self.workflows[name], given, key, wait_s)
-            self._note("acknowledged", key, id=shown["id"])
+            await self._note("acknowledged", key, id=shown["id"])
             return shown
 
         shown = await ask(WAIT_S if way == "at_once" else 0)
         await self._on_the_way(way, key, UUID(shown["id"]))
         while shown["status"] not in ENDED:
             shown = await ask(WAIT_S)
-        self._note("ended", key, status=shown["status"], output=shown["output"])
+        await self._note("ended", key, status=shown["status"], output=shown["output"])
         self.ended_s.append(time.time())
 
     async def _on_the_way(self, way: str, key: str, execution_id: UUID) -> None:
         if way == "stream":
             cut_after = self.random.randrange(2, 12) if self.random.random() < 0.5 else None
             seqs = await self.client.follow(execution_id, cut_after)
-            self._note("streamed", key, seqs=seqs)
+            await self._note("streamed", key, seqs=seqs)
         elif way.endswith("cancel"):
             if way == "cancel":
                 await asyncio.sleep(self.random.random() * CANCEL_WITHIN_S)
-            self._note("cancel", key)
+            await self._note("cancel", key)
             await self.client.cancel(execution_id)
 
-    def _note(self, what: str, key: str, **fields: Any) -> None:
-        self.journal.note(what, time.time(), t=self.tenant, key=key, **fields)
+    async def _note(self, what: str, key: str, **fields: Any) -> None:
+        await self.journal.note(what, time.time(), t=self.tenant, key=key, **fields)

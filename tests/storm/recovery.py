@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,16 +11,16 @@ import psycopg
 
 from tests.storm.database import Reader
 
-POLL_S = 0.025
+POLL_S = 0.05
 GIVE_UP_S = 150.0
 
 RUNNING = "SELECT id, epoch, last_seq FROM executions WHERE status = 'running'"
 OWNED = f"{RUNNING} AND owner = ANY(%s)"
 # The planner is given the ids as a table: `= ANY` would look into every month.
 STANDING = """
-SELECT e.id, e.epoch, e.last_seq, e.status NOT IN ('queued', 'running'), EXISTS (
-    SELECT FROM stream_events s WHERE s.execution_id = v.id AND s.seq > v.seq AND s.kind LIKE 'node.%%' AND s.kind <> 'node.started')
-FROM unnest(%s::uuid[], %s::bigint[]) AS v (id, seq) JOIN executions e ON e.id = v.id
+SELECT e.id, e.epoch, e.last_seq, e.status NOT IN ('queued', 'running'),
+    (SELECT COALESCE(max(s.seq), 0) FROM stream_events s WHERE s.execution_id = v.id AND s.kind IN ('node.completed', 'node.failed'))
+FROM unnest(%s::uuid[]) AS v (id) JOIN executions e ON e.id = v.id
 """
 
 
@@ -52,20 +52,47 @@ class Fault:
     all_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """How an execution stands: `result_seq` is the number of the last event that is a node's result."""
+
+    epoch: int
+    last_seq: int
+    ended: bool
+    result_seq: int
+
+
 @dataclass(slots=True)
 class _Watch:
     fault: Fault
     affected: Affected
     moved: bool
     """Whether they go on under another epoch."""
+    first_only: bool
     since_s: float
-    left: set[UUID] = field(default_factory=set)
+    left: set[UUID]
+
+    def take(self, now: Mapping[UUID, _Now], at_s: float) -> None:
+        """Hold how executions stand now against how they stood."""
+        for identity in self.left & now.keys():
+            before, found = self.affected[identity], now[identity]
+            if self.moved and found.epoch <= before.epoch and not found.ended:
+                continue
+            if self.fault.first_s is None and (found.result_seq > before.last_seq or found.ended):
+                self.fault.first_s = at_s - self.since_s
+            if found.last_seq > before.last_seq or found.ended:
+                self.left.discard(identity)
+        if self.first_only:
+            if self.fault.first_s is not None:
+                self.left.clear()
+        elif not self.left:
+            self.fault.all_s = at_s - self.since_s
 
 
 class Watcher:
     """Watches what faults have hit until it goes on."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: Callable[[], str]) -> None:
         self._reader = Reader(dsn)
         self._watches: list[_Watch] = []
         self._returns: list[Fault] = []
@@ -74,12 +101,12 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self._thread.start()
 
-    def watch(self, fault: Fault, affected: Affected, *, moved: bool) -> None:
-        """Watch these from now on; `moved` says that another owner has to take them over."""
+    def watch(self, fault: Fault, affected: Affected, *, moved: bool, first_only: bool = False) -> None:
+        """Watch these from now on, until the first or each of them goes on; `moved`: under another owner."""
         fault.affected = len(affected)
         if affected:
             with self._lock:
-                self._watches.append(_Watch(fault, affected, moved, fault.at_s, set(affected)))
+                self._watches.append(_Watch(fault, affected, moved, first_only, fault.at_s, set(affected)))
 
     def watch_return(self, fault: Fault) -> None:
         """Watch all executions from the moment at which the database accepts connections again; counted from that moment."""
@@ -104,41 +131,27 @@ class Watcher:
                 continue  # it is away: that is part of what is measured
 
     def _look(self) -> None:
+        self._begin_returns()
         with self._lock:
-            returned, self._returns = self._returns, []
+            watches = list(self._watches)
+        ids = sorted(set().union(*(watch.left for watch in watches)))
+        now = {row[0]: _Now(*row[1:]) for row in self._reader.rows(STANDING, ids)} if ids else {}
+        for watch in watches:
+            watch.take(now, time.time())
+        with self._lock:
+            self._watches = [watch for watch in self._watches if watch.left and time.time() - watch.since_s < GIVE_UP_S]
+
+    def _begin_returns(self) -> None:
+        with self._lock:
+            returned = list(self._returns)
         if returned:
-            try:
-                running = standing(self._reader.rows(RUNNING))
-            except psycopg.Error:
-                with self._lock:
-                    self._returns += returned
-                raise
+            running = standing(self._reader.rows(RUNNING))
             for fault in returned:
                 fault.healed_s = time.time()
                 fault.affected = len(running)
                 with self._lock:
-                    self._watches.append(_Watch(fault, running, False, fault.healed_s, set(running)))
-        with self._lock:
-            watches = list(self._watches)
-        for watch in watches:
-            self._look_at(watch)
-        with self._lock:
-            self._watches = [watch for watch in self._watches if watch.left and time.time() - watch.since_s < GIVE_UP_S]
-
-    def _look_at(self, watch: _Watch) -> None:
-        asked = [(identity, watch.affected[identity].last_seq) for identity in watch.left]
-        rows = self._reader.rows(STANDING, *map(list, zip(*asked, strict=True)))
-        now_s = time.time()
-        for identity, epoch, last_seq, ended, has_result in rows:
-            before = watch.affected[identity]
-            if watch.moved and epoch <= before.epoch and not ended:
-                continue
-            if watch.fault.first_s is None and (has_result or ended):
-                watch.fault.first_s = now_s - watch.since_s
-            if (last_seq > before.last_seq and watch.fault.first_s is not None) or ended:
-                watch.left.discard(identity)
-        if not watch.left:
-            watch.fault.all_s = now_s - watch.since_s
+                    self._returns.remove(fault)
+                    self._watches.append(_Watch(fault, running, False, False, fault.healed_s, set(running)))
 
 
 def standing(rows: list[tuple[Any, ...]]) -> Affected:

@@ -62,6 +62,8 @@ class Report:
     settings: Mapping[str, Any]
     calm: Phase
     storm: Phase
+    between_outages_per_s: float
+    """Executions per second of the storm when nothing was away that takes everything with it."""
     faults: Sequence[Fault]
     retried: Sequence[Retried]
     violations: Sequence[Violation]
@@ -80,6 +82,11 @@ class Report:
         """The share of the executions per second of the calm phase that the storm left."""
         return round(self.storm.per_second()["executions"] / max(self.calm.per_second()["executions"], 0.01), 3)
 
+    @property
+    def goodput_between_outages(self) -> float:
+        """The same, for the time in which nothing was away that takes everything with it."""
+        return round(self.between_outages_per_s / max(self.calm.per_second()["executions"], 0.01), 3)
+
     def as_json(self) -> dict[str, Any]:
         """Return all of it."""
         return {
@@ -88,6 +95,7 @@ class Report:
             "calm_per_s": self.calm.per_second(),
             "storm_per_s": self.storm.per_second(),
             "goodput": self.goodput,
+            "goodput_between_outages": self.goodput_between_outages,
             "executions": dict(self.executions),
             **self.counts,
             "faults_total": len(self.faults),
@@ -125,6 +133,7 @@ class Report:
         lines += [
             f"executions {dict(self.executions)}",
             f"goodput {self.goodput:.0%}: executions {storm['executions']}/s against {calm['executions']}/s before the storm",
+            f"goodput {self.goodput_between_outages:.0%} when neither keeper nor head nor everything was away",
             f"node results {storm['node_results']}/s against {calm['node_results']}/s before the storm",
             *(f"{name.replace('_', ' ')}: {value}" for name, value in self.counts.items()),
             f"seconds: {', '.join(f'{name} {value:.0f}' for name, value in self.seconds.items())}",
@@ -176,6 +185,20 @@ def retries_after(faults: Iterable[Fault], others: Iterable[Fault], retried: Seq
         for each in apart
         if any(fault.at_s <= each.failed_s <= fault.at_s + BLAMED_FOR_S for fault in faults)
     ]
+
+
+def apart_from_outages(span: tuple[float, float], faults: Iterable[Fault], ended_s: Iterable[float]) -> float:
+    """Return executions per second in a span without the time in which a fault that stands alone was healing."""
+    begun_s, over_s = span
+    outages = [
+        (max(fault.at_s, begun_s), min(fault.healed_s or over_s, over_s)) for fault in faults if fault.kind in ALONE
+    ]
+    left_s = over_s - begun_s - sum(last_s - first_s for first_s, last_s in outages)
+    counted = sum(
+        begun_s <= at_s < over_s and not any(first_s <= at_s < last_s for first_s, last_s in outages)
+        for at_s in ended_s
+    )
+    return counted / left_s if left_s > 0 else 0.0
 
 
 def _rounded(value: float | None) -> float | None:

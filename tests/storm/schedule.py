@@ -32,34 +32,33 @@ Pace = Mapping[Kind, float]
 
 SHORT: Pace = MappingProxyType(
     {
-        Kind.ACTOR: 3.0,
-        Kind.BACKEND: 3.0,
-        Kind.WORKER: 7.0,
-        Kind.REPLICA: 35.0,
-        Kind.PROXY: 60.0,
-        Kind.FROZEN: 30.0,
-        Kind.SUPERVISOR: 40.0,
-        Kind.POSTGRESQL: 30.0,
-        Kind.KEEPER: 110.0,
-        Kind.HEAD: 95.0,
-        Kind.EVERYTHING: 100.0,
+        Kind.ACTOR: 6.0,
+        Kind.BACKEND: 5.0,
+        Kind.WORKER: 9.0,
+        Kind.REPLICA: 45.0,
+        Kind.PROXY: 70.0,
+        Kind.FROZEN: 35.0,
+        Kind.SUPERVISOR: 60.0,
+        Kind.POSTGRESQL: 45.0,
+        Kind.HEAD: 85.0,
+        Kind.EVERYTHING: 115.0,
     }
 )
-"""For five minutes: everything at least once."""
+"""For five minutes: every kind at least once but the loss of the keeper alone, after which all but PostgreSQL begins anew."""
 
 LONG: Pace = MappingProxyType(
     {
-        Kind.ACTOR: 3.0,
+        Kind.ACTOR: 4.0,
         Kind.BACKEND: 3.0,
-        Kind.WORKER: 5.0,
-        Kind.REPLICA: 40.0,
+        Kind.WORKER: 7.0,
+        Kind.REPLICA: 50.0,
         Kind.PROXY: 90.0,
-        Kind.FROZEN: 40.0,
-        Kind.SUPERVISOR: 60.0,
-        Kind.POSTGRESQL: 40.0,
-        Kind.KEEPER: 500.0,
-        Kind.HEAD: 400.0,
-        Kind.EVERYTHING: 450.0,
+        Kind.FROZEN: 45.0,
+        Kind.SUPERVISOR: 75.0,
+        Kind.POSTGRESQL: 50.0,
+        Kind.KEEPER: 900.0,
+        Kind.HEAD: 700.0,
+        Kind.EVERYTHING: 800.0,
     }
 )
 """For half an hour: more than a thousand."""

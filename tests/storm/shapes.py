@@ -226,7 +226,7 @@ def _task(port: int) -> Shape:
         item = {"n": n, "t": given[0]["t"], "serial": serial, "sum": (n % 11 + 1 + serial) * 2}
         return {"end": [item]}
 
-    return Shape("task", 3, document, _one, expected, (("post", 0),))
+    return Shape("task", 8, document, _one, expected, (("post", 0),))
 
 
 def _js(number: float) -> int | float:
