@@ -208,6 +208,7 @@ class Storm:
             "flushes_refused_to_woken_owners": refused,
             "requests_at_the_sink": len(sink.seen),
             "effects_sent_again": judgement.effects_sent_again,
+            "signals_left_unread": judgement.signals_left_unread,
             "requests_that_clients_sent_again": len(retried),
             "client_failures": dict(failures.most_common(12)),
             "load_average": self._load_average,

@@ -18,7 +18,6 @@ ONE_OF_EACH = {"ray::SupervisorActor": 1, "ray::ServeReplica:rayloom:api": 2, "r
 SANDBOXES = ("monty", "quickjs")
 LEFT_OVER = {
     "queued or running": "SELECT count(*) FROM executions WHERE status IN ('queued', 'running')",
-    "unread signals of ended executions": "SELECT count(*) FROM signals WHERE read_at IS NULL",
     "leases that have run out and were not ended": (
         "SELECT count(*) FROM leases WHERE ended_at IS NULL AND expires_at <= clock_timestamp()"
     ),

@@ -78,6 +78,13 @@ def stories(dsn: str) -> Iterator[Story]:
             yield story
 
 
+def unread_signals(dsn: str) -> int:
+    """Return how many signals nobody has read."""
+    with psycopg.connect(dsn) as connection:
+        ((count,),) = connection.execute("SELECT count(*) FROM signals WHERE read_at IS NULL").fetchall()
+    return int(count)
+
+
 class _Groups:
     """Rows by their first column, asked for in its order."""
 

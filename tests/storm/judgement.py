@@ -7,7 +7,7 @@ from uuid import UUID
 
 from nodes.catalog import load_catalog
 from tests.storm import audit
-from tests.storm.evidence import Story, stories
+from tests.storm.evidence import Story, stories, unread_signals
 from tests.storm.invariants import Effects, Violation, story, submissions
 from tests.storm.journal import Submission, Submissions
 from tests.storm.shapes import Shape
@@ -33,6 +33,8 @@ class Judgement:
     taken_over: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     effects_sent_again: int = 0
+    signals_left_unread: int = 0
+    """Of executions that have ended: whoever left them was too late."""
 
     def judge(self, dsn: str, known: Submissions, seen: list[Seen]) -> None:
         """Read everything once and judge it."""
@@ -57,6 +59,7 @@ class Judgement:
             Violation("audit", f"{found.what}: {found.execution_id} {found.detail}") for found in audit.findings(dsn)
         ]
         self.effects_sent_again = effects.again
+        self.signals_left_unread = unread_signals(dsn)
 
     def _judge_one(self, told: Story, submission: Submission, plans: Mapping[str, Plan], effects: Effects) -> None:
         shape = self.shapes[submission.shape]

@@ -40,8 +40,8 @@ SHORT: Pace = MappingProxyType(
         Kind.FROZEN: 35.0,
         Kind.SUPERVISOR: 60.0,
         Kind.POSTGRESQL: 45.0,
-        Kind.HEAD: 85.0,
-        Kind.EVERYTHING: 115.0,
+        Kind.HEAD: 130.0,
+        Kind.EVERYTHING: 180.0,
     }
 )
 """For five minutes: every kind at least once but the loss of the keeper alone, after which all but PostgreSQL begins anew."""
@@ -75,7 +75,7 @@ class Planned:
 def planned(seed: int, pace: Pace) -> Iterator[Planned]:
     """Return faults without end, in order. The same seed gives the same ones."""
     random = Random(seed)
-    waiting = [Planned(every_s * random.uniform(0.3, 0.9), kind) for kind, every_s in sorted(pace.items())]
+    waiting = [Planned(every_s * random.uniform(0.2, 0.5), kind) for kind, every_s in sorted(pace.items())]
     queue = [(one.at_s, one.kind) for one in waiting]
     heapq.heapify(queue)
     while queue:
