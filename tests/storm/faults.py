@@ -17,6 +17,8 @@ from tests.storm.schedule import Kind
 
 BACKENDS = "SELECT pid, application_name FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'rayloom%'"
 FROZEN_S = (8.0, 10.0)
+BUSY_WITHIN_S = 4.0
+"""How long a fault waits for an owner that owns something: one that hits nothing tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,18 @@ class Faults:
         )
         return [Lease(*row) for row in rows]
 
+    def _busy_leases(self) -> list[Lease]:
+        """Return the leases that own something, as soon as there are any; after a while those that own nothing."""
+        deadline_s = time.monotonic() + BUSY_WITHIN_S
+        while True:
+            leases = [lease for lease in self._leases() if lease.pid not in self.frozen]
+            busy = [lease for lease in leases if self._owned([lease.id])]
+            if busy or time.monotonic() > deadline_s:
+                return busy or leases
+            time.sleep(0.05)
+
     def _victim(self) -> tuple[Lease, Known] | None:
-        leases = [lease for lease in self._leases() if lease.pid not in self.frozen]
+        leases = self._busy_leases()
         self.random.shuffle(leases)
         for lease in leases:
             with contextlib.suppress(psutil.Error):
@@ -167,6 +179,7 @@ class Faults:
 
     def _supervisor(self) -> Fault | None:
         supervisors = self.instance.titled("ray::SupervisorActor")
+        self._busy_leases()
         leases = [lease.id for lease in self._leases()]
         fault = self._one_of(Kind.SUPERVISOR, supervisors)
         if fault is not None:
