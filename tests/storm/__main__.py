@@ -142,7 +142,7 @@ class Storm:
             journal.close()
         with self._clock.stage("judgement"):
             judgement = await asyncio.to_thread(self._judge, instance, sink)
-        return self._report(judgement, faults, sink, instance)
+        return self._report(judgement, nemesis, sink, instance)
 
     @contextlib.asynccontextmanager
     async def _loaded(self, instance: RunningInstance, journal: JournalFile) -> AsyncIterator[None]:
@@ -185,7 +185,8 @@ class Storm:
             )
         return judgement
 
-    def _report(self, judgement: Judgement, faults: Faults, sink: Sink, instance: RunningInstance) -> Report:
+    def _report(self, judgement: Judgement, nemesis: Nemesis, sink: Sink, instance: RunningInstance) -> Report:
+        faults = nemesis.faults
         phases = {
             name: Phase(
                 over_s - begun_s,
@@ -204,6 +205,7 @@ class Storm:
             "node_results": judgement.node_results,
             "executions_taken_over": judgement.taken_over,
             "failed_with": dict(judgement.errors),
+            "faults_that_found_nothing": dict(nemesis.skipped),
             "owners_woken_past_their_lease": len(faults.woken),
             "flushes_refused_to_woken_owners": refused,
             "requests_at_the_sink": len(sink.seen),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -27,21 +28,21 @@ class Nemesis:
 
     instance: RunningInstance
     faults: Faults
-    skipped: dict[Kind, int] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
     """Faults that found nothing to hit."""
+    _healing_s: float = 0.0
+    """Time in which a fault healed that stands alone: the schedule stands still meanwhile."""
     _waking: set["asyncio.Task[None]"] = field(default_factory=set)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def storm(self, schedule: Iterator[Planned], seconds: float) -> None:
         """Bring faults for so long, and return when all that was frozen is awake again."""
-        ends_s = time.monotonic() + seconds
-        before_s = 0.0
+        began_s, ends_s = time.monotonic(), time.monotonic() + seconds
         for planned in schedule:
-            gap_s = planned.at_s - before_s
-            before_s = planned.at_s
-            if time.monotonic() + gap_s >= ends_s:
+            due_s = began_s + planned.at_s + self._healing_s
+            if max(due_s, time.monotonic()) >= ends_s:
                 break
-            await asyncio.sleep(gap_s)
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             if planned.kind in ALONE and ends_s - time.monotonic() < HEALS_IN_S:
                 continue
             await self._bring(planned.kind)
@@ -57,10 +58,11 @@ class Nemesis:
     async def _bring(self, kind: Kind) -> None:
         if kind in ALONE:
             await self._all_awake()
+        begun_s = time.monotonic()
         async with self._one_at_a_time:
             fault = await asyncio.to_thread(self._hit, kind)
         if fault is None:
-            self.skipped[kind] = self.skipped.get(kind, 0) + 1
+            self.skipped[kind.value] += 1
             return
         print(f"{time.strftime('%H:%M:%S')} {kind}: {fault.target}", flush=True)
         if kind is Kind.FROZEN:
@@ -72,6 +74,7 @@ class Nemesis:
                 await asyncio.to_thread(self.faults.up, fault)
             await self.heal()
             fault.healed_s = time.time()
+            self._healing_s += time.monotonic() - begun_s
 
     def _hit(self, kind: Kind) -> Fault | None:
         # What is to be hit may be away just now, hit by the fault before.

@@ -108,7 +108,7 @@ class Report:
                     "target": fault.target,
                     "at_s": round(fault.at_s, 3),
                     "affected": fault.affected,
-                    "healed_s": _rounded(fault.healed_s),
+                    "healed_s": _rounded(healed_at(fault)),
                     "first_s": _rounded(fault.first_s),
                     "all_s": _rounded(fault.all_s),
                 }
@@ -199,6 +199,13 @@ def apart_from_outages(span: tuple[float, float], faults: Iterable[Fault], ended
         for at_s in ended_s
     )
     return counted / left_s if left_s > 0 else 0.0
+
+
+def healed_at(fault: Fault) -> float | None:
+    """Return when all was well again after a fault (Unix seconds), as far as that was seen."""
+    if fault.healed_s is not None or fault.all_s is None:
+        return fault.healed_s
+    return fault.at_s + fault.all_s
 
 
 def _rounded(value: float | None) -> float | None:
