@@ -49,7 +49,14 @@ class Bench:
         self.commit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.woken = 0
         self.acceptor = Acceptor(
-            self._submit, self.pool, self._wake, self._status, MemoryBlobs(MemoryStore(lambda: 0)), 65_536
+            self._submit,
+            self.pool,
+            self._wake,
+            QueueRoom(self._queued, 0),
+            self._keyed,
+            self._status,
+            MemoryBlobs(MemoryStore(lambda: 0)),
+            65_536,
         )
 
     async def _submit(self, new: NewExecution) -> Accepted:
@@ -57,6 +64,12 @@ class Bench:
         await self.commit
         status = ExecutionStatus.RUNNING if new.owner else ExecutionStatus.QUEUED
         return Accepted(outcome=Outcome.CREATED, id=new.id, status=status, owner=new.owner)
+
+    async def _queued(self, *_: object) -> int:
+        return 0
+
+    async def _keyed(self, _workspace: UUID, _key: str) -> bool:
+        return False
 
     def _wake(self) -> None:
         self.woken += 1
