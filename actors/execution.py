@@ -429,6 +429,7 @@ class ExecutionLoop:
                 node_id=self.plan.nodes[index].id,
                 run_index=node.run_index,
                 attempt=node.attempt,
+                wait=node.waits,
                 cause=cause,
             )
         )

@@ -92,20 +92,18 @@ class Keys(RuleBasedStateMachine):
         assert len(mine) <= 1
         if known is not None and not free and known.answer is not None:
             assert not mine
-            for request, one in zip(requests, found, strict=True):
+            for one in found:
                 assert one == (known.answer if request == known.request else Refused.OTHER_REQUEST)
             self.tried["replayed"] += 1
             return
         if known is not None and not free and (known.left_ms > 0 or known.request not in requests):
             assert not mine
-            for request, one in zip(requests, found, strict=True):
+            for one in found:
                 assert one is (Refused.UNDER_WAY if request == known.request else Refused.OTHER_REQUEST)
             self.tried["refused"] += 1
             return
         ((_, reserved),) = mine
-        for other, one in zip(requests, found, strict=True):
-            if one is not reserved:
-                assert one is (Refused.UNDER_WAY if other == request else Refused.OTHER_REQUEST)
+        assert all(one is reserved or one is Refused.UNDER_WAY for one in found)
         if known is not None and not free:
             assert (request, reserved.id) == (known.request, known.write_id), "whoever takes over makes the same ids"
             self.tried["taken over"] += 1

@@ -10,12 +10,13 @@ from actors.ids import new_id
 from actors.members import Member, Reply
 from actors.pool import ActorPool
 from serve_app.accepting import Acceptor, Request, Submitted
+from serve_app.queue_room import QueueRoom
 from store.memory import MemoryStore
 from store.memory_blobs import MemoryBlobs
 from tests.unit.actors.plant import new_execution
 from workflow.errors import StoreUnavailable
 from workflow.lifecycle import WorkflowStatus
-from workflow.ports import Accepted, NewExecution, Outcome
+from workflow.ports import Accepted, Isolation, NewExecution, Outcome
 from workflow.states import ExecutionStatus
 
 
@@ -65,8 +66,8 @@ class Bench:
         status = ExecutionStatus.RUNNING if new.owner else ExecutionStatus.QUEUED
         return Accepted(outcome=Outcome.CREATED, id=new.id, status=status, owner=new.owner)
 
-    async def _queued(self, *_: object) -> int:
-        return 0
+    async def _queued(self, _workspace: UUID, _at_most: int) -> dict[Isolation, int]:
+        return {}
 
     async def _keyed(self, _workspace: UUID, _key: str) -> bool:
         return False
