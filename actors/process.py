@@ -26,7 +26,7 @@ from nodes.outbound import GuardedClient, OutboundPolicy, own_addresses
 from nodes.sandbox import LocalSandbox
 from store.blobs import make_blobs
 from store.children import PostgresChildren
-from store.engine import StoreConfig, make_pool
+from store.engine import Pool, StoreConfig, make_pool
 from store.executions import PostgresExecutions
 from store.idempotent_writes import IdempotentWrites
 from store.leases import PostgresLeases
@@ -34,6 +34,7 @@ from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifie
 from store.partitions import extend_partitions
 from store.requests import PostgresRequests
 from store.writer import GroupWriter
+from workflow.blobs import Blobs
 from workflow.errors import BadInput, Bug, NodeError
 from workflow.ports import Claimed, Flush, LeaseHolder, Verdict
 from workflow.spec import Placement
@@ -54,6 +55,20 @@ def flush_size(part: Flush) -> int:
     output = part.ending.output if part.ending is not None else None
     return (
         256 * len(part.events) + sum(len(row.output or b"") + len(row.logs) for row in part.nodes) + len(output or b"")
+    )
+
+
+def _outside(config: PoolConfig, pool: Pool, blobs: Blobs, changed: Callable[[], None]) -> StoredOutside:
+    return StoredOutside(
+        PostgresRequests(pool),
+        PostgresChildren(pool),
+        blobs,
+        link_key=bytes.fromhex(config.link_key),
+        public_url=config.public_url,
+        blob_above_bytes=config.blob_above_bytes,
+        depth_max=config.depth_max,
+        changed=changed,
+        now_ms=now_ms,
     )
 
 
@@ -126,17 +141,7 @@ class ExecutionProcess:
             now_ms=now_ms,
             limits=limits,
             http=client,
-            outside=StoredOutside(
-                PostgresRequests(pool),
-                PostgresChildren(pool),
-                blobs,
-                link_key=bytes.fromhex(config.link_key),
-                public_url=config.public_url,
-                blob_above_bytes=config.blob_above_bytes,
-                depth_max=config.depth_max,
-                changed=lambda: notifier.notify(QUEUE_CHANNEL),
-                now_ms=now_ms,
-            ),
+            outside=_outside(config, pool, blobs, lambda: notifier.notify(QUEUE_CHANNEL)),
             child_ended=lambda _parent: notifier.notify(QUEUE_CHANNEL),
             let_go=lambda: notifier.notify(QUEUE_CHANNEL),
         )

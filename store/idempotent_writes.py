@@ -23,6 +23,8 @@ FORGOTTEN_AT_ONCE = 2_000
 OLD = f"created_at <= now() - interval '{KEPT_HOURS} hours'"
 UNDER_WAY = "w.status IS NULL AND w.reserved_until > now()"
 
+FREE = f"NOT ({UNDER_WAY}) AND (w.{OLD} OR (w.status IS NULL AND w.fingerprint = {{fingerprint}}))"
+
 RESERVE = f"""
 WITH mine AS (
     INSERT INTO idempotent_writes AS w (workspace_id, key, fingerprint, id, holder, reserved_until)
@@ -32,15 +34,16 @@ WITH mine AS (
         id = CASE WHEN w.{OLD} THEN EXCLUDED.id ELSE w.id END,
         created_at = CASE WHEN w.{OLD} THEN EXCLUDED.created_at ELSE w.created_at END,
         status = NULL, headers = NULL, body = NULL, body_bytes = NULL
-    WHERE NOT ({UNDER_WAY}) AND (w.{OLD} OR (w.status IS NULL AND w.fingerprint = EXCLUDED.fingerprint))
+    WHERE {FREE.format(fingerprint="EXCLUDED.fingerprint")}
     RETURNING w.id
 )
 SELECT true, id, NULL::bytea, NULL::smallint, NULL::text, NULL::bytea, NULL::bigint FROM mine
 UNION ALL
-SELECT false, id, fingerprint, status, headers::text, body, body_bytes FROM idempotent_writes
+SELECT false, id, fingerprint, status, headers::text, body, body_bytes FROM idempotent_writes w
 WHERE workspace_id = %(workspace)s AND key = %(key)s AND NOT EXISTS (SELECT FROM mine)
+    AND NOT ({FREE.format(fingerprint="%(fingerprint)s")})
 """
-"""Take the key, or look who has it. No row: it came into being after the statement had begun."""
+"""Take the key, or look who has it. No row: it came into being, or was taken, after the statement had begun."""
 
 MINE = "workspace_id = %(workspace)s AND key = %(key)s AND holder = %(holder)s AND status IS NULL"
 

@@ -10,12 +10,13 @@ from actors.ids import new_id
 from actors.members import Member, Reply
 from actors.pool import ActorPool
 from serve_app.accepting import Acceptor, Request, Submitted
+from serve_app.queue_room import QueueRoom
 from store.memory import MemoryStore
 from store.memory_blobs import MemoryBlobs
 from tests.unit.actors.plant import new_execution
 from workflow.errors import StoreUnavailable
 from workflow.lifecycle import WorkflowStatus
-from workflow.ports import Accepted, NewExecution, Outcome
+from workflow.ports import Accepted, Isolation, NewExecution, Outcome
 from workflow.states import ExecutionStatus
 
 
@@ -49,7 +50,14 @@ class Bench:
         self.commit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.woken = 0
         self.acceptor = Acceptor(
-            self._submit, self.pool, self._wake, self._status, MemoryBlobs(MemoryStore(lambda: 0)), 65_536
+            self._submit,
+            self.pool,
+            self._wake,
+            QueueRoom(self._queued, 0),
+            self._keyed,
+            self._status,
+            MemoryBlobs(MemoryStore(lambda: 0)),
+            65_536,
         )
 
     async def _submit(self, new: NewExecution) -> Accepted:
@@ -57,6 +65,12 @@ class Bench:
         await self.commit
         status = ExecutionStatus.RUNNING if new.owner else ExecutionStatus.QUEUED
         return Accepted(outcome=Outcome.CREATED, id=new.id, status=status, owner=new.owner)
+
+    async def _queued(self, _workspace: UUID, _at_most: int) -> dict[Isolation, int]:
+        return {}
+
+    async def _keyed(self, _workspace: UUID, _key: str) -> bool:
+        return False
 
     def _wake(self) -> None:
         self.woken += 1
