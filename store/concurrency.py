@@ -31,13 +31,14 @@ SELECT pg_advisory_xact_lock(l.number) FROM (
 ) l
 """
 
-STANDING = f"""
+STANDING_ALL = f"""
 SELECT e.id, e.workspace_id, e.concurrency_key, e.held, e.owner, {UNREAD_CANCEL}
 FROM unnest(%(workspaces)s::uuid[], %(keys)s::text[]) AS k (workspace_id, key)
 JOIN executions e ON e.workspace_id = k.workspace_id AND e.concurrency_key = k.key AND {OPEN}
-WHERE %(whole)s OR NOT e.held
 ORDER BY e.id
 """
+STANDING = STANDING_ALL.replace("ORDER BY", "WHERE NOT e.held ORDER BY")
+"""What is under way: all that it takes to count."""
 
 PLACE = """
 UPDATE executions e SET concurrency_key = p.key, concurrency_limit = p.most, held = p.held = 1
@@ -59,15 +60,26 @@ FROM unnest(%(ids)s::uuid[], %(workspaces)s::uuid[]) AS t (id, workspace_id) ORD
 ON CONFLICT DO NOTHING
 """
 
+ROOM = f"""GREATEST(0, (
+        SELECT n.most FROM (
+            (SELECT e.id, e.concurrency_limit AS most FROM executions e
+            WHERE e.workspace_id = %s AND e.concurrency_key = %s AND {OPEN} AND e.held ORDER BY e.id DESC LIMIT 1)
+            UNION ALL
+            (SELECT e.id, e.concurrency_limit FROM executions e
+            WHERE e.workspace_id = %s AND e.concurrency_key = %s AND {OPEN} AND NOT e.held ORDER BY e.id DESC LIMIT 1)
+        ) n ORDER BY n.id DESC LIMIT 1
+    ) - (
+        SELECT count(*) FROM executions e
+        WHERE e.workspace_id = %s AND e.concurrency_key = %s AND {OPEN} AND NOT e.held
+    ))"""
+"""How many more may be under way, by the limit of the newest; held ones are not counted one by one, for they may be many."""
+
 RELEASE = f"""
-WITH standing AS MATERIALIZED (
-    SELECT count(*) FILTER (WHERE NOT e.held) AS under_way, (array_agg(e.concurrency_limit ORDER BY e.id DESC))[1] AS most
-    FROM executions e WHERE e.workspace_id = %(workspace)s AND e.concurrency_key = %(key)s AND {OPEN}
-), next AS MATERIALIZED (
+WITH next AS MATERIALIZED (
     SELECT e.id FROM executions e
     WHERE e.workspace_id = %(workspace)s AND e.concurrency_key = %(key)s AND e.status = 'queued' AND e.held
         AND NOT {UNREAD_CANCEL}
-    ORDER BY e.priority DESC, e.id LIMIT (SELECT GREATEST(most - under_way, 0) FROM standing)
+    ORDER BY e.priority DESC, e.id LIMIT (SELECT {ROOM % (("%(workspace)s", "%(key)s") * 3)})
     FOR NO KEY UPDATE OF e SKIP LOCKED
 )
 UPDATE executions e SET held = false FROM next n WHERE e.id = n.id RETURNING e.id
@@ -85,10 +97,7 @@ WITH RECURSIVE keys (workspace_id, key, place) AS (
         ORDER BY e.workspace_id, e.concurrency_key LIMIT 1
     ) n WHERE k.place < %(most)s
 )
-SELECT k.workspace_id, k.key, (
-    SELECT (array_agg(e.concurrency_limit ORDER BY e.id DESC))[1] > count(*) FILTER (WHERE NOT e.held)
-    FROM executions e WHERE e.workspace_id = k.workspace_id AND e.concurrency_key = k.key AND {OPEN}
-) FROM keys k ORDER BY k.place
+SELECT k.workspace_id, k.key, {ROOM % (("k.workspace_id", "k.key") * 3)} > 0 FROM keys k ORDER BY k.place
 """
 """The next keys that hold something, found by a loose index scan, each with whether it has room."""
 
@@ -188,10 +197,9 @@ async def _standing(
     parameters: dict[str, Any] = {
         "workspaces": uuids(workspace for workspace, _ in keys),
         "keys": texts(key for _, key in keys),
-        "whole": whole,
     }
     standing: dict[tuple[UUID, str], Standing] = defaultdict(Standing)
-    rows = await (await connection.execute(STANDING, parameters)).fetchall()
+    rows = await (await connection.execute(STANDING_ALL if whole else STANDING, parameters)).fetchall()
     for identity, workspace, key, held, owner, stopping in rows:
         standing[workspace, key].add(identity, owner, held=held, stopping=stopping)
     return standing

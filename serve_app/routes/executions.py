@@ -49,7 +49,7 @@ PRIORITY_SCHEMA = {
     "minimum": 1,
     "maximum": 10,
     "default": PRIORITY_DEFAULT,
-    "description": "of those that are queued, the ones with the higher priority begin first",
+    "description": "of those of the workspace that are queued, the ones with the higher priority begin first",
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": models.ExecutionOut, "description": "it has ended"},

@@ -14,7 +14,7 @@ depends_on = None
 
 MADE = """
 ALTER TABLE executions ADD COLUMN concurrency_limit integer NOT NULL DEFAULT 0;
-CREATE INDEX executions_concurrency ON executions (workspace_id, concurrency_key, id)
+CREATE INDEX executions_concurrency ON executions (workspace_id, concurrency_key, held, id)
     WHERE concurrency_key <> '' AND status IN ('queued', 'running', 'waiting', 'paused');
 CREATE INDEX executions_held ON executions (workspace_id, concurrency_key, priority DESC, id)
     WHERE status = 'queued' AND held;
