@@ -193,6 +193,8 @@ class ExecutionLoop:
             self._tell(ExecutionStarted(at_ms=now_ms, epoch=self.claimed.epoch))
         for signal in history.signals if history is not None else ():
             self.notify(signal)
+        if self.claimed.held:
+            self._take_signals()  # it is here to be stopped: nothing of it starts
         limits_ms = [self._started_ms + self.plan.timeout_ms] if self.plan.timeout_ms else []
         if self.claimed.deadline_ms is not None:
             limits_ms.append(self.claimed.deadline_ms)

@@ -21,6 +21,7 @@ from serve_app.openapi import DOCUMENT_REF, KEY, object_body, problems
 from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, wait_seconds
 from serve_app.services import Services
 from workflow.blobs import read_blob
+from workflow.concurrency import ConcurrencyTemplate
 from workflow.errors import Unprocessable
 from workflow.inputs import check_input, input_json
 from workflow.ports import Ending, ExecutionView, NewExecution, Outcome
@@ -48,7 +49,7 @@ PRIORITY_SCHEMA = {
     "minimum": 1,
     "maximum": 10,
     "default": PRIORITY_DEFAULT,
-    "description": "of those that are queued, the ones with the higher priority begin first",
+    "description": "of those of the workspace that are queued, the ones with the higher priority begin first",
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": models.ExecutionOut, "description": "it has ended"},
@@ -86,6 +87,7 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ex
         triggered_by=caller.user_id,
         isolation=current.isolation,
         priority=priority_of(asked),
+        concurrency=current.concurrency.of(asked.get("input")),
         idempotency=execution_key(request, body),
     )
 
@@ -139,6 +141,7 @@ async def execute_definition(request: Request, caller: Executor, services: Asked
         triggered_by=caller.user_id,
         isolation=document.settings.isolation,
         priority=priority_of(asked),
+        concurrency=ConcurrencyTemplate(document.settings.concurrency, None, document.name).of(asked.get("input")),
         idempotency=execution_key(request, body),
     )
 
