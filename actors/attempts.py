@@ -46,6 +46,7 @@ class Attempts:
         state: NodeState,
         given: Given,
         views: Mapping[str, NodeView],
+        links: Mapping[str, str],
         where: Placement,
     ) -> Attempt:
         """Make an attempt and return what came of it; a failure of the node is a result, too."""
@@ -61,6 +62,7 @@ class Attempts:
             now_ms=started_ms,
             timezone=self.plan.timezone,
             nodes=views,
+            links=links,
         )
         outcome, error = None, None
         try:

@@ -55,6 +55,8 @@ class PoolConfig:
     """Ranges of ports that this instance listens on."""
     link_key: str = ""
     """Signs the links by which requests are answered without a login (hex)."""
+    public_url: str = ""
+    """Where others reach the API: what links begin with."""
     depth_max: int = 3
     """How deep executions that start one another may be."""
 

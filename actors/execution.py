@@ -19,6 +19,7 @@ from actors.attempts import Attempt, Attempts
 from actors.journal import Journal
 from actors.lineage import Lineage
 from actors.recovering import Decided, Recoveries
+from actors.reporting import report, reports
 from actors.results import Given, Results
 from actors.rows import Rows, Stored, readable
 from actors.settling import Settling
@@ -95,6 +96,7 @@ class ExecutionLoop:
             claimed, plan, self._results, self._rows, self._journal, surroundings.dispatcher, surroundings.outside
         )
         self._settling = Settling(plan, self._results, self._rows, self._journal)
+        self._asking = [node.index for node in plan.nodes if node.type.spec.asks and not node.idle]
         self._asks = any(node.type.spec.suspends or node.on_error is OnError.ASK for node in plan.nodes)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._later: dict[int, int] = {}
@@ -301,7 +303,18 @@ class ExecutionLoop:
 
     async def _attempt(self, command: StartNode, node: PlanNode, given: Given, where: Placement) -> Attempt:
         views = self._views(command, node, given)
-        return await self._attempts.make(command, self._state.nodes[command.node], given, views, where)
+        links = self._links() if self._asking and not node.template.static else {}
+        return await self._attempts.make(command, self._state.nodes[command.node], given, views, links, where)
+
+    def _links(self) -> dict[str, str]:
+        """Return where what nodes ask is answered, for expressions: of the present run of each, or of its next."""
+        links: dict[str, str] = {}
+        for index in self._asking:
+            node, state = self.plan.nodes[index], self._state.nodes[index]
+            under_way = state.status in (NodeStatus.RUNNING, NodeStatus.WAITING)
+            run = (node.id, state.run_index if under_way else state.runs)
+            links[node.id] = links[node.name] = self._around.outside.link(self.claimed, run)
+        return links
 
     def _views(self, command: StartNode, node: PlanNode, given: Given) -> dict[str, NodeView]:
         names = node.template.references
@@ -487,18 +500,21 @@ class ExecutionLoop:
         self._journal.node(self._rows.cancelled(command.node, command.run_index, command.attempt, now_ms))
 
     async def _finish(self, command: FinishExecution) -> None:
-        if self._asks and command.status is not ExecutionStatus.COMPLETED:
-            await self._journal.durable()
-            await self._around.outside.forsake(self.claimed, ())
-        now_ms = self._around.now_ms()
-        status, code, message = command.status, command.code, readable(command.message)
         stored = Stored()
-        node_id = self.plan.nodes[command.node].id if command.node is not None else ""
-        if status is ExecutionStatus.COMPLETED:
+        if command.status is ExecutionStatus.COMPLETED:
             try:
                 stored = self._journal.stored(self._results.output(self._state, self._around.limits.output_bytes_max))
             except NodeError as error:
-                status, code, message = ExecutionStatus.FAILED, error.code, error.message
+                command = FinishExecution(ExecutionStatus.FAILED, error.code, error.message)
+        elif self._asks:
+            await self._journal.durable()
+            await self._around.outside.forsake(self.claimed, ())
+        if reports(self.plan, self.claimed, command.status):
+            await self._journal.durable()
+            await report(self._around.outside, self.plan, self.claimed, command, self._started_ms)
+        now_ms = self._around.now_ms()
+        status, code, message = command.status, command.code, readable(command.message)
+        node_id = self.plan.nodes[command.node].id if command.node is not None else ""
         for index in sorted(self._state.running | self._state.waiting):
             self._abort(AbortNode(index, self._state.nodes[index].run_index, self._state.nodes[index].attempt))
         self._tell(ExecutionFinished(at_ms=now_ms, status=status, code=code, message=message, node_id=node_id))

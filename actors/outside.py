@@ -1,11 +1,8 @@
 """What an execution asks of the world beyond its nodes' effects: people, and executions that it starts."""
 
 import asyncio
-import hmac
-from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -14,10 +11,13 @@ from store.requests import PostgresRequests
 from workflow.blobs import BlobRef, Blobs, read_blob, reference_to
 from workflow.errors import NodeError, StoreUnavailable
 from workflow.ids import derived_id
+from workflow.links import PATH, link_token, token_hash
 from workflow.ports import Claimed
 from workflow.waiting import Child, Children, ChildState, NewRequest, NoChildren, NoRequests, Request, Requests
 
 CHILDREN_AT_ONCE = 200
+ERROR_TRIGGER = "error"
+"""The trigger type of error workflows, which begin no other."""
 PAUSE_S, PAUSE_MAX_S = 0.1, 2.0
 R = TypeVar("R")
 
@@ -36,8 +36,16 @@ class Outside(Protocol):
         """Return the executions that a node's run starts."""
         ...
 
+    def link(self, claimed: Claimed, run: NodeRun) -> str:
+        """Return the link by which what a node's run asks is answered; empty where there is none."""
+        ...
+
     async def forsake(self, claimed: Claimed, keep: Collection[NodeRun]) -> None:
         """Withdraw what is asked and cancel the children that are waited for, apart from those of these runs."""
+        ...
+
+    async def begin_error_workflow(self, claimed: Claimed, workflow_id: UUID, data: bytes) -> None:
+        """Execute a workflow about the bad end of an execution, once. Raises `NodeError` where it must not be executed."""
         ...
 
 
@@ -52,8 +60,16 @@ class Nobody:
         """Return what refuses."""
         return NoChildren()
 
+    def link(self, _claimed: Claimed, _run: NodeRun) -> str:
+        """Return nothing."""
+        return ""
+
     async def forsake(self, _claimed: Claimed, _keep: Collection[NodeRun]) -> None:
         """Find nothing to end."""
+
+    async def begin_error_workflow(self, _claimed: Claimed, _workflow_id: UUID, _data: bytes) -> None:
+        """Refuse."""
+        raise NodeError("no other workflow can be executed here: this needs an instance", "needs_instance")
 
 
 class StoredOutside:
@@ -66,6 +82,7 @@ class StoredOutside:
         blobs: Blobs,
         *,
         link_key: bytes,
+        public_url: str,
         blob_above_bytes: int,
         depth_max: int,
         changed: Callable[[], None],
@@ -75,6 +92,7 @@ class StoredOutside:
         self.kept_children = children
         self.blobs = blobs
         self.link_key = link_key
+        self.public_url = public_url
         self.blob_above_bytes = blob_above_bytes
         self.depth_max = depth_max
         self.changed = changed
@@ -87,6 +105,15 @@ class StoredOutside:
     def children(self, claimed: Claimed, run: NodeRun) -> Children:
         """Return the executions that a node's run starts."""
         return _ChildrenOfRun(self, claimed, run)
+
+    def link(self, claimed: Claimed, run: NodeRun) -> str:
+        """Return the link by which what a node's run asks is answered."""
+        return self.public_url + PATH + link_token(self.link_key, claimed.id, *run)
+
+    async def begin_error_workflow(self, claimed: Claimed, workflow_id: UUID, data: bytes) -> None:
+        """Execute a workflow about the bad end of an execution, once. Raises `NodeError` where it must not be executed."""
+        children = _ChildrenOfRun(self, claimed, ("", 0), ERROR_TRIGGER)
+        await children.start([Child(workflow_id=workflow_id, input=data, place=0, awaited=False)])
 
     async def forsake(self, claimed: Claimed, keep: Collection[NodeRun]) -> None:
         """Withdraw what is asked and cancel the children that are waited for, apart from those of these runs."""
@@ -112,7 +139,7 @@ class _RequestsOfRun:
                 self.ordinal,
                 new,
                 request_id=derived_id(self.claimed.id, "request", *names),
-                token_hash=sha256(link_token(self.around.link_key, self.claimed.id, *names).encode()).digest(),
+                token_hash=token_hash(link_token(self.around.link_key, self.claimed.id, *names)),
                 now_ms=self.around.now_ms(),
             )
         )
@@ -131,6 +158,7 @@ class _ChildrenOfRun:
     around: StoredOutside
     claimed: Claimed
     run: NodeRun
+    trigger: str = "sub_workflow"
 
     async def start(self, children: Sequence[Child]) -> list[UUID]:
         """Start them and return their ids, in order. Raises `NodeError` where one must not be started, and `Fenced`."""
@@ -155,7 +183,7 @@ class _ChildrenOfRun:
                 self.claimed,
                 self.run,
                 some,
-                trigger="sub_workflow",
+                trigger=self.trigger,
                 deadline_ms=self.claimed.deadline_ms,
                 depth_max=self.around.depth_max,
             )
@@ -185,12 +213,6 @@ class _ChildrenOfRun:
         return replace(
             state, output=await patiently(lambda: read_blob(self.around.blobs, self.claimed.workspace_id, reference))
         )
-
-
-def link_token(key: bytes, execution_id: UUID, node_id: str, run_index: int, ordinal: int) -> str:
-    """Return the secret part of the link by which a request is answered without a login."""
-    names = "\x1f".join((str(execution_id), node_id, str(run_index), str(ordinal)))
-    return urlsafe_b64encode(hmac.digest(key, names.encode(), "sha256")).decode().rstrip("=")
 
 
 async def patiently(call: Callable[[], Awaitable[R]]) -> R:

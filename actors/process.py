@@ -129,6 +129,7 @@ class ExecutionProcess:
                 PostgresChildren(pool),
                 blobs,
                 link_key=bytes.fromhex(config.link_key),
+                public_url=config.public_url,
                 blob_above_bytes=config.blob_above_bytes,
                 depth_max=config.depth_max,
                 changed=lambda: notifier.notify(QUEUE_CHANNEL),

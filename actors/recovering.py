@@ -125,12 +125,12 @@ def given_instead(node: PlanNode, request: Request, items: Items) -> tuple[Recov
     if request.status is not RequestStatus.ANSWERED or response.get("action") not in list(Recovery):
         return Recovery.ABORT, {}, by
     decision = Recovery(response["action"])
-    handle = next(handle for handle in node.handles if handle != node.type.spec.body)
+    handle = next((handle for handle in node.handles if handle != node.type.spec.body), "")
+    instead: Items = []
     if decision is Recovery.SKIP:
-        passed = [Item(**{**item, "paired_item": index}) for index, item in enumerate(items)]
-        return decision, {handle: passed} if passed else {}, by
-    if decision is Recovery.REPLACE:
+        instead = [Item(**{**item, "paired_item": index}) for index, item in enumerate(items)]
+    elif decision is Recovery.REPLACE:
         given = response.get("output")
         objects: list[Any] = given if isinstance(given, list) else [given]
-        return decision, {handle: [Item(json=each) for each in objects]} if objects else {}, by
-    return decision, {}, by
+        instead = [Item(json=each) for each in objects]
+    return decision, {handle: instead} if handle and instead else {}, by

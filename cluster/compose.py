@@ -44,6 +44,11 @@ def base_url(settings: Settings, ports: Ports) -> str:
     return f"http://{everywhere.get(settings.serve.host, settings.serve.host)}:{ports.api}"
 
 
+def public_url(settings: Settings, ports: Ports) -> str:
+    """Return the address under which others reach the API: what links in mails begin with."""
+    return (settings.serve.public_url or base_url(settings, ports)).rstrip("/")
+
+
 def dashboard_url(settings: Settings, ports: Ports) -> str:
     """Return the address of our Ray dashboard, or nothing when the cluster is somebody else's."""
     return "" if settings.ray.address else f"http://127.0.0.1:{ports.dashboard}"
@@ -78,11 +83,12 @@ def pool_arguments(settings: Settings, home: Home, ports: Ports, dsn: str) -> di
         "blob_above_bytes": settings.limits.blob_above_bytes,
         "blobs_folder": blobs_folder(settings, home),
         "link_key": home.secrets().link_key,
+        "public_url": public_url(settings, ports),
         "depth_max": settings.limits.depth_max,
     }
 
 
-def application_arguments(settings: Settings, home: Home, dsn: str) -> dict[str, Any]:
+def application_arguments(settings: Settings, home: Home, ports: Ports, dsn: str) -> dict[str, Any]:
     """Return the argument of `serve_app.deployment:build`."""
     return {
         "dsn": dsn,
@@ -90,6 +96,8 @@ def application_arguments(settings: Settings, home: Home, dsn: str) -> dict[str,
         "replicas": settings.serve.replicas,
         "blobs_folder": blobs_folder(settings, home),
         "limits": settings.limits.model_dump(),
+        "link_key": home.secrets().link_key,
+        "public_url": public_url(settings, ports),
     }
 
 
@@ -99,7 +107,7 @@ def driver_plan(settings: Settings, home: Home, ports: Ports, dsn: str, address:
         address=address,
         namespace=NAMESPACE,
         pool=pool_arguments(settings, home, ports, dsn),
-        application=application_arguments(settings, home, dsn),
+        application=application_arguments(settings, home, ports, dsn),
         builder=BUILDER,
         host=settings.serve.host,
         port=ports.api,

@@ -127,6 +127,40 @@ def stats_view(found: Answer) -> RenderableType:
     return Group(head, success, Text(took), states, *bars)
 
 
+def requests_table(found: Iterable[Answer]) -> Table:
+    """Return requests to people as a table."""
+    table = _table("id", "kind", "title", "state", "actions", "asked", "until")
+    for one in found:
+        table.add_row(
+            Text(one["id"]),
+            Text(one["type"]),
+            Text(one["title"]),
+            status_text(one["status"]),
+            Text(", ".join(one["actions"])),
+            _moment(one["created_at"]),
+            _moment(one["expires_at"]) if one["expires_at"] else "",
+        )
+    return table
+
+
+def request_view(found: Answer) -> RenderableType:
+    """Return a request to people with its answers."""
+    about = Text.assemble((found["title"], "bold"), "  ", status_text(found["status"]), f"  {found['id']}")
+    lines = [
+        Text(found["message"]),
+        Text(f"execution {found['execution_id']}, node {found['node_id']}"),
+        Text(f"actions: {', '.join(found['actions']) or 'none: only data are asked for'}"),
+    ]
+    if found["form_schema"]:
+        lines.append(Text(f"form: {json.dumps(found['form_schema'], ensure_ascii=False)}"))
+    lines += [
+        Text(f"{given['by'] or 'by the link'}: {given['action']} {given['comment']}") for given in found["answers"]
+    ]
+    if found["link"]:
+        lines.append(Text(f"link: {found['link']}"))
+    return Group(about, *lines)
+
+
 def node_types_table(found: Iterable[Answer]) -> Table:
     """Return node types as a table."""
     table = _table("type", "title", "category", "outputs", "description")

@@ -118,6 +118,7 @@ class ServeSettings(_Section):
 
     host: str
     port: ListenPort
+    public_url: str | None
     replicas: Positive
     proxy: Literal["haproxy", "ray"]
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nodes.forms import form_problems
 from nodes.lineage import carried
 from nodes.spans import span_ms, span_schema
 from workflow.errors import NodeError
@@ -23,6 +24,7 @@ SPEC = NodeSpec(
     ),
     effect=Effect.EFFECT,
     suspends=True,
+    asks=True,
     outputs=(APPROVED, REJECTED, TIMEOUT),
     timeout_ms=3_600_000,
     aliases=("human_approval", "hitl", "approval"),
@@ -164,4 +166,4 @@ def outputs_of(config: JsonObject) -> tuple[str, ...]:
     return (*decided, TIMEOUT) if "timeout" in config and "auto_action" not in config else decided
 
 
-NODE_TYPE = NodeType(SPEC, run, outputs_of=outputs_of)
+NODE_TYPE = NodeType(SPEC, run, form_problems, outputs_of=outputs_of)

@@ -1,5 +1,6 @@
 """`logic.wait`: goes on later: after a while, at a time, or when a request or a form has come from outside."""
 
+from nodes.forms import form_problems
 from nodes.lineage import carried
 from nodes.moments import moment_of, unix_ms, zone_of
 from nodes.spans import span_ms, span_schema
@@ -33,6 +34,7 @@ SPEC = NodeSpec(
     ),
     effect=Effect.EFFECT,
     suspends=True,
+    asks=True,
     outputs=(MAIN, TIMEOUT),
     timeout_ms=3_600_000,
     aliases=("wait", "delay"),
@@ -144,4 +146,4 @@ def outputs_of(config: JsonObject) -> tuple[str, ...]:
     return (MAIN, TIMEOUT) if config.get("mode") in ASKING and "timeout" in config else (MAIN,)
 
 
-NODE_TYPE = NodeType(SPEC, run, outputs_of=outputs_of)
+NODE_TYPE = NodeType(SPEC, run, form_problems, outputs_of=outputs_of)

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from serve_app.observing import Observe
 from serve_app.openapi import describe
 from serve_app.problems import answer_errors
+from serve_app.requests import RespondBody
 from serve_app.routes import (
     events,
     execution_control,
@@ -15,7 +16,9 @@ from serve_app.routes import (
     execution_lists,
     executions,
     health,
+    hitl,
     node_types,
+    respond,
     workflow_files,
     workflow_versions,
     workflows,
@@ -52,10 +55,12 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         execution_control,
         events,
         node_types,
+        hitl,
+        respond,
     ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     answer_errors(app)
-    describe(app, BulkDelete)
+    describe(app, BulkDelete, RespondBody)
     app.add_middleware(Observe, state=app.state)
     return app

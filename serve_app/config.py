@@ -31,3 +31,7 @@ class ApiConfig:
     limits: ApiLimits
     blobs_folder: str = ""
     """Where blobs are files; empty: they are in PostgreSQL."""
+    link_key: str = ""
+    """Signs the links by which requests are answered without a login (hex)."""
+    public_url: str = ""
+    """What links begin with."""

@@ -22,12 +22,14 @@ class Api:
 
 
 def build(arguments: dict[str, Any]) -> serve.Application:
-    """Return the Serve application. `arguments`: dsn, namespace, replicas, blobs_folder, limits."""
+    """Return the Serve application. `arguments`: dsn, namespace, replicas, blobs_folder, limits, link_key, public_url."""
     config = ApiConfig(
         dsn=arguments["dsn"],
         namespace=arguments["namespace"],
         limits=ApiLimits.of(arguments["limits"]),
         blobs_folder=arguments["blobs_folder"],
+        link_key=arguments["link_key"],
+        public_url=arguments["public_url"],
     )
 
     def make_app() -> FastAPI:

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from workflow.states import ExecutionStatus
+from workflow.waiting import RequestStatus, RequestType
 
 
 class Described(BaseModel):
@@ -323,3 +324,76 @@ class NodeTypesOut(Described):
     """the node types, by name"""
     next_cursor: str | None
     """always null: there is one page"""
+
+
+class PublicRequestOut(Described):
+    """What whoever has a request's link may know."""
+
+    type: RequestType
+    """what kind of answer is asked for"""
+    status: RequestStatus
+    """where it stands"""
+    title: str
+    """what it is about"""
+    message: str
+    """what is asked"""
+    options: list[dict[str, str]]
+    """what there is to choose from: `id` and `label`"""
+    actions: list[str]
+    """what `action` of the answer may be; empty where only data are asked for"""
+    form_schema: dict[str, Any]
+    """JSON Schema of `data` of the answer; empty: anything"""
+    expires_at: datetime | None
+    """when it times out; null: never"""
+
+
+class RequestOut(PublicRequestOut):
+    """A request to people."""
+
+    id: UUID
+    """the request's id"""
+    execution_id: UUID
+    """the execution that waits for it"""
+    workflow_id: UUID | None
+    """its workflow"""
+    node_id: str
+    """the node that asks"""
+    run_index: int
+    """the run of that node"""
+    context: dict[str, Any]
+    """what whoever answers should know"""
+    allowed_roles: list[str]
+    """who may answer; empty: everybody who may edit. Owners always may"""
+    may_answer: bool
+    """whether the caller may"""
+    approvals_required: int
+    """how many different people must approve"""
+    answers: list[dict[str, Any]]
+    """the answers so far: `by`, `action`, `comment`, `data`, `at_ms`"""
+    response: Any
+    """what was decided; null until then"""
+    responded_by: UUID | None
+    """who decided; null for an answer by the link, and when time did"""
+    auto_action: str
+    """what is decided when nobody answers in time"""
+    escalated: bool
+    """whether the role that it escalates to may answer, too"""
+    reminded: bool
+    """whether it is time to remind those who are asked"""
+    created_at: datetime
+    """when it was asked"""
+    responded_at: datetime | None
+    """when it was decided"""
+    response_time_ms: int | None
+    """how long that took"""
+    link: str | None
+    """where it can be answered without a login; null for who may not answer"""
+
+
+class RequestsOut(Described):
+    """A page of requests."""
+
+    items: list[RequestOut]
+    """the requests, newest first"""
+    next_cursor: str | None
+    """asks for the next page; null on the last"""

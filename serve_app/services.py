@@ -10,6 +10,7 @@ from uuid import UUID
 
 import orjson
 
+from actors.ids import new_id
 from actors.members import PoolPort
 from actors.pool import ActorPool
 from nodes.catalog import load_catalog
@@ -25,6 +26,7 @@ from store.blobs import make_blobs
 from store.deleting import Deleting
 from store.engine import StoreConfig, make_engine, make_pool
 from store.executions import PostgresExecutions
+from store.inbox import Inbox
 from store.listing import Listing
 from store.node_items import NodeItems
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
@@ -141,6 +143,7 @@ class Services:
     statistician: Statistician
     deleting: Deleting
     node_items: NodeItems
+    inbox: Inbox
     blobs: Blobs
     workflows: Workflows
     workflow_lists: WorkflowLists
@@ -187,6 +190,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             statistician=Statistician(engine),
             deleting=Deleting(engine),
             node_items=NodeItems(engine, blobs),
+            inbox=Inbox(connections, new_id),
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows, documents),

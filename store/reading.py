@@ -86,7 +86,7 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
     identity, workspace, workflow, version, name, definition, data, epoch, last_seq, losses, crashes, isolation = row[
         :12
     ]
-    ref, depth, deadline_ms, priority, triggered_by, parent = row[12:]
+    ref, depth, deadline_ms, priority, triggered_by, parent, trigger_type = row[12:]
     return Claimed(
         id=identity,
         workspace_id=workspace,
@@ -107,6 +107,7 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
         priority=priority,
         triggered_by=triggered_by,
         parent=parent,
+        trigger_type=trigger_type,
     )
 
 

@@ -80,7 +80,7 @@ taken AS (
         alone = false, wake_at = NULL, paused_at = NULL, held = false
     FROM locked l WHERE e.id = l.id
     RETURNING l.place, e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.definition, e.input_data, e.epoch,
-        e.last_seq, e.losses, e.crashes, e.isolation, e.input_ref, e.depth, e.deadline_at, e.priority, e.triggered_by,
+        e.last_seq, e.losses, e.crashes, e.isolation, e.input_ref, e.depth, e.deadline_at, e.priority, e.triggered_by, e.trigger_type,
         CASE WHEN e.parent_node_id <> '' THEN e.parent_execution_id END AS parent
 )
 """
@@ -90,7 +90,7 @@ SELECT t.id, t.workspace_id, t.workflow_id, t.workflow_version, COALESCE(v.name,
     COALESCE(t.definition::text, json_build_object('name', v.name, 'nodes', v.nodes, 'connections', v.connections,
         'settings', v.settings)::text),
     t.input_data::text, t.epoch, t.last_seq, t.losses, t.crashes, t.isolation,
-    t.input_ref::text, t.depth, (extract(epoch FROM t.deadline_at) * 1000)::bigint, t.priority, t.triggered_by, t.parent
+    t.input_ref::text, t.depth, (extract(epoch FROM t.deadline_at) * 1000)::bigint, t.priority, t.triggered_by, t.parent, t.trigger_type
 """
 VERSION_OF_TAKEN = "LEFT JOIN workflow_versions v ON v.workflow_id = t.workflow_id AND v.version = t.workflow_version"
 

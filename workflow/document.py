@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from typing import Annotated, Any, TypeAlias
+from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -59,6 +60,14 @@ class Cycles(StrEnum):
     ALLOW = "allow"
 
 
+class ErrorTrigger(StrEnum):
+    """Which ends of an execution begin its error workflow."""
+
+    ON_FAILURE = "on_failure"
+    ON_TIMEOUT = "on_timeout"
+    ON_ALL = "on_all"
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -109,6 +118,12 @@ class WorkflowSettings(_Part):
     max_parallel_nodes: int = Field(default=0, ge=0, le=10_000, description="nodes under way at once; 0: no limit")
     cycles: Cycles = Field(default=Cycles.REFUSE, description="whether connections may lead back without a loop node")
     max_node_runs: int = Field(default=1_000, ge=1, le=100_000, description="how often one node may run")
+    error_workflow: UUID | None = Field(
+        default=None, description="the workflow that is executed when an execution has failed or its time was over"
+    )
+    error_trigger: ErrorTrigger = Field(
+        default=ErrorTrigger.ON_ALL, description="which of the two; an execution begun in this way begins no other"
+    )
     timezone: TimeZone = Field(default="UTC", description="an IANA name, for dates in expressions and nodes")
 
 

@@ -6,9 +6,10 @@ Nodes and connections are numbered in the order of the document; everything hot 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from workflow.config import ConfigTemplate
-from workflow.document import Document, Node, OnError, Resources
+from workflow.document import Document, ErrorTrigger, Node, OnError, Resources
 from workflow.ports import Isolation
 from workflow.regions import Link, Regions, find_regions
 from workflow.retry import RetryPolicy
@@ -68,6 +69,8 @@ class Plan:
     max_parallel_nodes: int
     max_node_runs: int
     timezone: str
+    error_workflow: UUID | None
+    error_trigger: ErrorTrigger
     by_id: Mapping[str, int] = field(repr=False)
     ends: frozenset[int] = field(repr=False)
     """Nodes that nothing follows, apart from their own bodies: what they give is the execution's output."""
@@ -114,6 +117,8 @@ def make_plan(document: Document, catalog: Catalog) -> Plan:
         max_parallel_nodes=document.settings.max_parallel_nodes,
         max_node_runs=document.settings.max_node_runs,
         timezone=document.settings.timezone,
+        error_workflow=document.settings.error_workflow,
+        error_trigger=document.settings.error_trigger,
         by_id=by_id,
         ends=(ends := frozenset(node.index for node in nodes if _is_end(node, nodes, regions))),
         kept=ends | _kept(nodes, regions),

@@ -137,6 +137,7 @@ class Claimed:
     triggered_by: UUID | None = None
     parent: UUID | None = None
     """The execution that waits for its end."""
+    trigger_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,8 @@ class NodeSpec:
     the next round by giving items on this output; when it gives none there, its other outputs go on."""
     suspends: bool = False
     """Whether the function may return `Suspend`: then it is called again, and its effect is not pure."""
+    asks: bool = False
+    """Whether it opens a request, which has a link."""
     catches: bool = False
     """Whether a failure in its body ends that round instead of the execution; the node then runs with `round.caught`."""
     aliases: tuple[str, ...] = ()

@@ -39,13 +39,15 @@ class Frame:
     """`$vars`: the variables of the workspace."""
     environment: dict[str, str] = field(default_factory=dict)
     """`$env`: what the deployment lets workflows see of its environment."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """By node name and id: where what the node asks is answered."""
     seed: str = ""
     """Chance for `uuid()` and `Math.random()`; without it they are the same in every attempt of the execution."""
 
     @property
     def execution(self) -> JsonObject:
         """`$execution`."""
-        return {"id": str(self.execution_id), "runIndex": self.run_index}
+        return {"id": str(self.execution_id), "runIndex": self.run_index, "resume_url": dict(self.links)}
 
     @property
     def workflow(self) -> JsonObject:

@@ -71,6 +71,9 @@ class OneProcessPool:
         return
 
 
+LINK_KEY = "5f" * 32
+
+
 @dataclass
 class Api:
     client: httpx2.AsyncClient
@@ -109,13 +112,13 @@ async def api(dsn: str) -> AsyncIterator[Api]:
     made = bootstrap(dsn, email="owner@example.org", password="a password", workspace_name="first", api_key=owner_key)
     others, elsewhere = await _other_keys(dsn, made.workspace_id)
     keys = {"owner": owner_key, **others}
-    config = PoolConfig(dsn=dsn, cluster_id="test", size=1, slots=8, poll_ms=50, renew_ms=200)
+    config = PoolConfig(dsn=dsn, cluster_id="test", size=1, slots=8, poll_ms=50, renew_ms=200, link_key=LINK_KEY)
     process = ExecutionProcess(config, ThreadTasks(), actor_id="actor", name="actor", host="here", pid=1)
     await process.start()
     pool = OneProcessPool(process)
     pool.line = await Line.to(process.member.lease_id)
     limits = ApiLimits(body_bytes_max=1_000_000, input_bytes_max=200_000)
-    api_config = ApiConfig(dsn=dsn, namespace="test", limits=limits)
+    api_config = ApiConfig(dsn=dsn, namespace="test", limits=limits, link_key=LINK_KEY, public_url="http://test")
     app = create_app(lambda: open_services(api_config, pool))
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)

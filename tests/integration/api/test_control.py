@@ -246,3 +246,48 @@ async def test_what_is_asked_is_withdrawn_when_the_execution_is_cancelled(api: A
     await until(api, execution_id, "cancelled")
 
     assert run_sql(dsn, "SELECT status FROM hitl_requests") == [("cancelled",)]
+
+
+async def ended_of(dsn: str, trigger: str) -> list[tuple]:
+    async with asyncio.timeout(SOON_S):
+        while True:
+            found = run_sql(
+                dsn, "SELECT status, output_data, parent_execution_id FROM executions WHERE trigger_type = %s", trigger
+            )
+            if found and all(row[0] not in {"queued", "running"} for row in found):
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def test_a_failure_begins_the_error_workflow_once(api: Api, dsn: str):
+    handler = await saved(api, "handler", [node("seen")])
+    failing = [node("stop", "logic.stop_error", message="no")]
+    ended = (await api.run(*failing, error_workflow=handler)).json()
+    [(status, output, parent)] = await ended_of(dsn, "error")
+
+    assert (ended["status"], status, str(parent)) == ("failed", "completed", ended["id"])
+    [given] = output["seen"]
+    assert given["execution"]["error"] == {"code": "stopped", "message": "no", "node_id": "stop"}
+    assert given["workflow"]["name"] == "test"
+
+
+async def test_an_error_workflow_that_fails_begins_no_other(api: Api, dsn: str):
+    last = await saved(api, "last", [node("end")])
+    handler = await saved(api, "handler", [node("stop", "logic.stop_error", message="no")], error_workflow=last)
+    await api.run(node("stop", "logic.stop_error", message="no"), error_workflow=handler)
+    [(status, _, _)] = await ended_of(dsn, "error")
+
+    assert status == "failed"
+    assert run_sql(dsn, "SELECT count(*) FROM executions") == [(2,)]
+
+
+async def test_only_the_ends_that_are_named_begin_it(api: Api, dsn: str):
+    handler = await saved(api, "handler", [node("end")])
+    ended = await api.run(
+        node("stop", "logic.stop_error", message="no"), error_workflow=handler, error_trigger="on_timeout"
+    )
+    assert ended.json()["status"] == "failed"
+    ended = await api.run(wait_for("w", 3600), error_workflow=handler, error_trigger="on_timeout", timeout_ms=300)
+    assert ended.json()["status"] == "timeout"
+    [(status, _, _)] = await ended_of(dsn, "error")
+    assert status == "completed"
