@@ -78,7 +78,7 @@ class Acceptor:
         if member is None:
             accepted = await self._submit(new)
             await self._check(accepted, new)
-            self._tell_of(accepted, new.isolation)
+            self.tell_of(accepted, new.isolation)
             return Submitted(accepted=accepted)
         new = replace(new, owner=member.lease_id)
         begun = None
@@ -99,7 +99,7 @@ class Acceptor:
                 self._pool.release(member.lease_id)
         await self._check(accepted, new)
         if not mine:
-            self._tell_of(accepted, new.isolation)
+            self.tell_of(accepted, new.isolation)
             return Submitted(accepted=accepted)
         if begun is not None and as_begun:
             return Submitted(accepted=accepted, member=member, reply=begun)
@@ -131,10 +131,10 @@ class Acceptor:
                 raise Unavailable("the workflow came into another state just now: try again", "workflow_state_changed")
             raise state_conflict(status, "execute")
         if accepted.outcome is Outcome.KEY_MISMATCH:
-            message = "this Idempotency-Key was used before with another request"
-            raise Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})
+            raise key_reused(accepted)
 
-    def _tell_of(self, accepted: Accepted, isolation: Isolation) -> None:
+    def tell_of(self, accepted: Accepted, isolation: Isolation) -> None:
+        """Let it be known that an execution is queued, unless it was accepted before."""
         if accepted.outcome is Outcome.REPLAYED:
             return
         if isolation is Isolation.DEDICATED:
@@ -161,3 +161,9 @@ def _claimed(request: Request, version: int | None, definition: bytes) -> Claime
         isolation=new.isolation,
         answered=request.waits,
     )
+
+
+def key_reused(accepted: Accepted) -> Unprocessable:
+    """Return the error of a key that another request came with before."""
+    message = "this Idempotency-Key was used before with another request"
+    return Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})

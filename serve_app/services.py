@@ -30,6 +30,7 @@ from store.inbox import Inbox
 from store.listing import Listing
 from store.node_items import NodeItems
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
+from store.repeating import Repeating
 from store.statistics import Statistician
 from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
@@ -144,6 +145,7 @@ class Services:
     deleting: Deleting
     node_items: NodeItems
     inbox: Inbox
+    repeating: Repeating
     blobs: Blobs
     workflows: Workflows
     workflow_lists: WorkflowLists
@@ -191,6 +193,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             deleting=Deleting(engine),
             node_items=NodeItems(engine, blobs),
             inbox=Inbox(connections, new_id),
+            repeating=Repeating(connections),
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows, documents),

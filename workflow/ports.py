@@ -50,7 +50,9 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExecution:
-    """An execution to accept. With `workflow_id` the workflow's current version is pinned; else `definition` is stored with it.
+    """An execution to accept. With `workflow_id` a version of the workflow is pinned; a `definition` is stored with it.
+
+    With both, the definition is what is executed: a part of that version.
 
     With an `owner` it is accepted as running under epoch 1, if that owner's lease is live, it is not draining and no pooled
     execution is queued; else as queued.
@@ -70,6 +72,8 @@ class NewExecution:
     input_ref: BlobRef | None = None
     """Names the input where it is too large for the row; `input` is then null."""
     idempotency: IdempotencyKey | None = None
+    workflow_version: int | None = None
+    """The version to pin; without it, the current one."""
 
 
 class Outcome(StrEnum):
@@ -276,6 +280,8 @@ class ExecutionView:
     parent_execution_id: UUID | None = None
     parent_node_id: str = ""
     depth: int = 0
+    retry_count: int = 0
+    """How many executions before it were retried one after the other."""
 
 
 class Executions(Protocol):
