@@ -36,6 +36,11 @@ FIELDS = [
     "id",
     "type",
     "config",
+    "from_node",
+    "until_node",
+    "version",
+    "items",
+    "data",
 ]
 PARAMETERS = [
     "status",

@@ -29,7 +29,11 @@ class Outside:
     def _answer(self, request: Request) -> Response:
         name = request.args["name"]
         self.done[name] += 1
-        return Response(f'{{"by": "{name}", "time": {self.done[name]}}}', 500 if name in self.refused else 200)
+        return Response(
+            f'{{"by": "{name}", "time": {self.done[name]}}}',
+            500 if name in self.refused else 200,
+            content_type="application/json",
+        )
 
     def effect(self, name: str, fields: dict[str, Any] | None = None, **query: str) -> dict:
         """A node that does something outside, once for each item."""
@@ -140,7 +144,9 @@ async def test_rounds_of_a_loop_that_are_done_are_not_done_again(api: Api, outsi
         node(
             "check",
             "action.code",
-            code="if items[0]['json']['n'] == 2 and items[0]['json']['bad']: raise ValueError('no')\nreturn items",
+            language="python",
+            mode="all_items",
+            code="if items[0]['n'] == 2 and items[0]['bad']: raise ValueError('no')\nreturn items",
         ),
         outside.effect("work", n="{{ $json.n }}"),
         node("end"),
@@ -151,7 +157,12 @@ async def test_rounds_of_a_loop_that_are_done_are_not_done_again(api: Api, outsi
     answer = await api.call("POST", f"workflows/{workflow}/execute?wait=20", json={"input": given})
     former = answer.json()
     assert (former["status"], former["error"]["node_id"]) == ("failed", "check")
-    mended = [{**one, "config": {"code": "return items"}} if one["id"] == "check" else one for one in nodes]
+    mended = [
+        {**one, "config": {"language": "python", "mode": "all_items", "code": "return items"}}
+        if one["id"] == "check"
+        else one
+        for one in nodes
+    ]
     definition = {
         "name": "loops",
         "nodes": mended,
@@ -291,7 +302,7 @@ async def test_large_results_are_kept_by_name_and_outlive_the_former_execution(a
     nodes = [
         node("start", "trigger.manual"),
         node("mid", "data.set", values={"m": 1}),
-        node("end", "data.limit", max_items=1),
+        node("end", "data.limit", count=1),
     ]
     former = (await api.run(*nodes, connections=(("start", "mid"), ("mid", "end")), given=given)).json()
     ended = await repeat(api, former["id"], "replay", from_node="end")

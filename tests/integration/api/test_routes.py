@@ -65,6 +65,9 @@ ROUTES = [
     ("GET", "executions/{execution}/events", "viewer"),
     ("GET", "executions/stats", "viewer"),
     ("POST", "executions/{execution}/cancel", "member"),
+    ("POST", "executions/{execution}/retry", "member"),
+    ("POST", "executions/{execution}/replay", "member"),
+    ("POST", "workflows/{workflow}/nodes/a/execute", "member"),
     ("POST", "executions/bulk-delete", "admin"),
     ("DELETE", "executions/{execution}", "admin"),
 ]
@@ -77,7 +80,9 @@ async def test_every_route_asks_for_a_key_a_role_and_the_right_workspace(api: Ap
         body = (
             {"json": {"definition": DOCUMENT} if "execut" in route else DOCUMENT} if method in ("POST", "PUT") else {}
         )
-        if route.endswith(("execute", "cancel", "clone", "restore", "activate", "deactivate", "unarchive")):
+        if route.endswith(
+            ("execute", "retry", "replay", "cancel", "clone", "restore", "activate", "deactivate", "unarchive")
+        ):
             body = {}
 
         assert (await api.call(method, path, by="", **body)).status_code == 401, route
