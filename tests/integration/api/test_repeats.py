@@ -1,5 +1,6 @@
 """Retrying and replaying over HTTP, on PostgreSQL: what is kept is not done again."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from serve_app import repeating
 from tests.conftest import run_sql
 from tests.integration.api.conftest import Api, rows_in
 from tests.integration.api.test_control import begin, node_rows, saved, until, wait_for
@@ -339,3 +341,51 @@ async def test_other_workspaces_and_viewers_repeat_nothing(api: Api, outside: Ou
         path = f"/api/v1/workspaces/{api.elsewhere}/executions/{former['id']}/{what}"
         assert (await api.call("POST", path, by="stranger", json={})).status_code == 404
     assert (await repeat(api, former["id"], "retry", by="member"))["status"] == "completed"
+
+
+async def test_more_results_than_one_statement_should_copy_are_refused(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(repeating, "RUNS_KEPT_MAX", 2)
+    nodes = [node(name) for name in ("a", "b", "c", "d")]
+    former = (await api.run(*nodes, connections=(("a", "b"), ("b", "c"), ("c", "d")))).json()
+    problem = await repeat(api, former["id"], "replay", 422, from_node="d")
+
+    assert (problem["code"], problem["runs_max"]) == ("too_many_results", 2)
+    assert (await repeat(api, former["id"], "replay", from_node="c"))["status"] == "completed"
+
+
+async def test_a_result_that_is_not_there_any_more_is_made_again(api: Api, outside: Outside, dsn: str):
+    former = await failed(api, outside)
+    run_sql(dsn, "DELETE FROM node_executions WHERE execution_id = %s AND node_id = 'a'", UUID(former["id"]))
+    ended = await repeat(api, former["id"], "retry")
+
+    assert (ended["status"], dict(outside.done)) == ("completed", {"a": 2, "b": 2, "c": 1})
+
+
+async def test_a_replay_rests_and_is_taken_up_again_as_others_are(api: Api, outside: Outside, dsn: str):
+    nodes = [outside.effect("a"), node("stop", "logic.stop_error", message="no"), wait_for("w", 3600), node("end")]
+    former = (await api.run(*nodes, connections=(("a", "stop"), ("a", "w"), ("w", "end")))).json()
+    assert former["status"] == "failed"
+    definition = {
+        "name": "test",
+        "nodes": [*nodes[:1], node("stop"), *nodes[2:]],
+        "connections": [
+            {"source": "a", "target": "stop"},
+            {"source": "a", "target": "w"},
+            {"source": "w", "target": "end"},
+        ],
+    }
+    answer = await api.call(
+        "POST", f"executions/{former['id']}/replay", json={"from_node": "stop", "definition": definition}
+    )
+    again = await until(api, answer.json()["id"], "waiting")
+    begun = again["timings"]["started_at"]
+    run_sql(dsn, "UPDATE executions SET wake_at = now() WHERE id = %s", UUID(again["id"]))
+    async with asyncio.timeout(15):
+        while (again := await until(api, again["id"], "waiting", "running"))["epoch"] < 2 or again[
+            "status"
+        ] != "waiting":
+            await asyncio.sleep(0.02)
+
+    assert (outside.done, again["timings"]["started_at"]) == ({"a": 1}, begun)
+    await api.call("POST", f"executions/{again['id']}/cancel")
+    await until(api, again["id"], "cancelled")
