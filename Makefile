@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint types imports docs fmt bench clean
+.PHONY: help setup run stop test mutants simulate chaos chaos-long lint types imports docs fmt bench clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
@@ -42,8 +42,21 @@ fmt: setup ## format and fix what can be fixed
 test: lint ## everything that must hold, in under 15 minutes on two cores
 	@$(BIN)/python -m tests.run_all
 
+mutants: setup ## break the engine in some seventy ways, one at a time, and see that the tests notice each; ONLY=name tries one
+	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
+
 bench: setup ## measure, print the table, write benchmarks/results.json
 	@$(BIN)/python -m benchmarks.run
+
+simulate: setup ## the whole engine under virtual time and seeded faults: a million events, about 10 minutes
+	@$(BIN)/python -W ignore -m tests.simulation.play --events 1000000
+
+SEED ?= 1
+chaos: setup ## five minutes of load and faults on a Rayloom of its own, then its judgement; SEED=7 draws others
+	@$(BIN)/python -m tests.storm --seconds 180 --seed $(SEED) --output chaos.json
+
+chaos-long: setup ## the same for half an hour, with a thousand faults
+	@$(BIN)/python -m tests.storm --seconds 1800 --long --seed $(SEED) --output chaos.json
 
 docs: setup ## write the generated pages again
 	@$(BIN)/python -m workflow.states_page docs/states.md

@@ -19,14 +19,16 @@ from actors.outside import StoredOutside
 from actors.owner import Owner, OwnerConfig
 from actors.supervisor import Supervisor, SupervisorConfig
 from actors.surroundings import Finished, Surroundings
+from actors.sweeping import sweep_for_ever
 from actors.work import Outcome, TaskCall, outputs_of_task, run_work
 from nodes.catalog import load_catalog
 from nodes.outbound import GuardedClient, OutboundPolicy, own_addresses
 from nodes.sandbox import LocalSandbox
 from store.blobs import make_blobs
 from store.children import PostgresChildren
-from store.engine import StoreConfig, make_pool
+from store.engine import Pool, StoreConfig, make_pool
 from store.executions import PostgresExecutions
+from store.idempotent_writes import IdempotentWrites
 from store.leases import PostgresLeases
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
 from store.partitions import extend_partitions
@@ -42,6 +44,8 @@ FLUSH_BATCH_MAX = 256
 LEASE_LOOK_S = 0.02
 BLOB_GRACE_MS = 3_600_000
 """Longer than any put and the flush or insert that follows it take."""
+KEYS_EVERY_S = 300.0
+"""How long an idempotency key may be kept beyond its 24 hours."""
 COMPANY_MS = 5
 """How long the answer for an execution that has ended waits for others of the same call, which share its flush."""
 
@@ -51,6 +55,20 @@ def flush_size(part: Flush) -> int:
     output = part.ending.output if part.ending is not None else None
     return (
         256 * len(part.events) + sum(len(row.output or b"") + len(row.logs) for row in part.nodes) + len(output or b"")
+    )
+
+
+def _outside(config: PoolConfig, pool: Pool, blobs: Blobs, changed: Callable[[], None]) -> StoredOutside:
+    return StoredOutside(
+        PostgresRequests(pool),
+        PostgresChildren(pool),
+        blobs,
+        link_key=bytes.fromhex(config.link_key),
+        public_url=config.public_url,
+        blob_above_bytes=config.blob_above_bytes,
+        depth_max=config.depth_max,
+        changed=changed,
+        now_ms=now_ms,
     )
 
 
@@ -124,17 +142,7 @@ class ExecutionProcess:
             now_ms=now_ms,
             limits=limits,
             http=client,
-            outside=StoredOutside(
-                PostgresRequests(pool),
-                PostgresChildren(pool),
-                blobs,
-                link_key=bytes.fromhex(config.link_key),
-                public_url=config.public_url,
-                blob_above_bytes=config.blob_above_bytes,
-                depth_max=config.depth_max,
-                changed=lambda: notifier.notify(QUEUE_CHANNEL),
-                now_ms=now_ms,
-            ),
+            outside=_outside(config, pool, blobs, lambda: notifier.notify(QUEUE_CHANNEL)),
             child_ended=lambda _parent: notifier.notify(QUEUE_CHANNEL),
         )
         self._owner = owner = Owner(self._owner_config(), executions, load_catalog(), around, self._the_lease)
@@ -275,7 +283,7 @@ class SupervisorProcess:
         self._factory = factory
         self._supervisor: Supervisor | None = None
         self._ready = asyncio.Event()
-        self._sweeping: asyncio.Task[None] | None = None
+        self._sweeping: list[asyncio.Task[None]] = []
 
     @property
     def members(self) -> list[Member]:
@@ -287,7 +295,14 @@ class SupervisorProcess:
         config = self._config
         pool = make_pool(StoreConfig(dsn=config.dsn, application_name="rayloom-supervisor", pool_size_max=2))
         await pool.open()
-        self._sweeping = asyncio.get_running_loop().create_task(_sweep_for_ever(make_blobs(pool, config.blobs_folder)))
+        blobs, writes = make_blobs(pool, config.blobs_folder), IdempotentWrites(pool)
+        self._sweeping = [
+            asyncio.get_running_loop().create_task(sweep_for_ever(what, sweep, every_s))
+            for what, sweep, every_s in (
+                ("blobs", lambda: blobs.sweep(BLOB_GRACE_MS), BLOB_GRACE_MS / 1000),
+                ("keys", writes.forget, KEYS_EVERY_S),
+            )
+        ]
         self._supervisor = Supervisor(
             SupervisorConfig(
                 cluster_id=config.cluster_id,
@@ -311,8 +326,8 @@ class SupervisorProcess:
 
     async def close(self) -> None:
         """End every actor."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for sweeping in self._sweeping:
+            sweeping.cancel()
         if self._supervisor is not None:
             await self._supervisor.close()
 
@@ -323,18 +338,6 @@ class SupervisorProcess:
         """Look for dedicated executions now."""
         if self._supervisor is not None:
             self._supervisor.wake_dedicated()
-
-
-async def _sweep_for_ever(blobs: Blobs) -> None:
-    """Remove blobs that nothing names any more, now and then; apart from all else, for it may take long."""
-    log = structlog.get_logger("rayloom.blobs")
-    while True:
-        try:
-            if removed := await blobs.sweep(BLOB_GRACE_MS):
-                log.info("blobs.swept", removed=removed)
-        except Exception:  # the next sweep does what this one could not
-            log.exception("blobs.sweep_failed")
-        await asyncio.sleep(BLOB_GRACE_MS / 1000)
 
 
 class TaskHost:

@@ -32,7 +32,8 @@ class Settling:
         command, outcome, error = attempt.command, attempt.outcome, attempt.error
         if outcome is not None and outcome.suspend is not None:
             if self._plan.nodes[command.node].type.spec.suspends:
-                return self._waiting(attempt, outcome.suspend.until_ms, now_ms)
+                wait = state.nodes[command.node].waits
+                return self._waiting(attempt, wait, outcome.suspend.until_ms, now_ms)
             error = NodeError("a node of this type does not wait", "suspended", {"retryable": False})
         elif outcome is not None:
             bytes_max = self._journal.output_bytes_max
@@ -108,7 +109,7 @@ class Settling:
             duration_ms=round(attempt.duration_ms, 3),
         )
 
-    def _waiting(self, attempt: Attempt, until_ms: int | None, now_ms: int) -> NodeWaiting:
+    def _waiting(self, attempt: Attempt, wait: int, until_ms: int | None, now_ms: int) -> NodeWaiting:
         command = attempt.command
         self._journal.node(self._rows.waiting(command.node, command.run_index, command.attempt, attempt.started_ms))
         return NodeWaiting(
@@ -116,6 +117,7 @@ class Settling:
             node_id=self._plan.nodes[command.node].id,
             run_index=command.run_index,
             attempt=command.attempt,
+            wait=wait,
             until_ms=until_ms or 0,
         )
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from actors.members import Member, Reply
 from actors.pool import ActorPool
+from serve_app.queue_room import QueueRoom, queue_full
 from workflow.blobs import Blobs, reference_to
 from workflow.errors import StoreUnavailable, Unavailable, Unprocessable
 from workflow.lifecycle import EXECUTABLE, WorkflowStatus, state_conflict
@@ -54,31 +55,56 @@ class Acceptor:
         submit: Callable[[NewExecution], Awaitable[Accepted]],
         pool: ActorPool,
         queue_changed: Callable[[], None],
+        room: QueueRoom,
+        keyed: Callable[[UUID, str], Awaitable[bool]],
         status_of: Callable[[UUID, UUID], Awaitable[WorkflowStatus]],
         blobs: Blobs,
         blob_above_bytes: int,
     ) -> None:
         self._submit = submit
         self._pool = pool
+        self._room = room
+        self._keyed = keyed
         self._status_of = status_of
         self._blobs = blobs
         self._blob_above_bytes = blob_above_bytes
         self.queue_changed = queue_changed
 
     async def accept(self, request: Request) -> Submitted:
-        """Return the accepted execution. Raises `NotFound`, `Conflict`, `Unprocessable`, `StoreUnavailable`."""
+        """Return the accepted execution. Raises `NotFound`, `Conflict`, `Unprocessable`, `Overloaded`, `StoreUnavailable`."""
         task = asyncio.get_running_loop().create_task(self._accept(request), context=Context())
         return await asyncio.shield(task)
 
+    async def queue(
+        self, workspace_id: UUID, isolation: Isolation, insert: Callable[[], Awaitable[Accepted]]
+    ) -> Accepted:
+        """Return what an insert of a queued execution accepts, if there is room in the queue. Raises `Overloaded`, and what it raises."""
+        task = asyncio.get_running_loop().create_task(self._queue(workspace_id, isolation, insert), context=Context())
+        return await asyncio.shield(task)
+
+    async def _queue(
+        self, workspace_id: UUID, isolation: Isolation, insert: Callable[[], Awaitable[Accepted]]
+    ) -> Accepted:
+        if await self._room.full(workspace_id, pushable=False):
+            raise queue_full(workspace_id, self._room.queued_max)
+        self._room.enter(workspace_id, isolation)
+        created = False
+        try:
+            accepted = await insert()
+            created = accepted.outcome is Outcome.CREATED
+        finally:
+            self._room.leave(workspace_id, isolation, entered=True, queued=created)
+        self._tell_of(accepted, isolation)
+        return accepted
+
     async def _accept(self, request: Request) -> Submitted:
         new = request.new
-        if len(new.input) > self._blob_above_bytes:
-            new = await self._without_input(new)
         member = self._pool.reserve() if new.isolation is Isolation.POOLED else None
+        await self._find_room(new, member)
         if member is None:
-            accepted = await self._submit(new)
+            accepted = await self._insert(new)
             await self._check(accepted, new)
-            self.tell_of(accepted, new.isolation)
+            self._tell_of(accepted, new.isolation)
             return Submitted(accepted=accepted)
         new = replace(new, owner=member.lease_id)
         begun = None
@@ -86,7 +112,7 @@ class Acceptor:
             begun = self._pool.begin(member, _claimed(request, request.version, request.definition))
         answered: Accepted | None = None
         try:
-            accepted = answered = await self._submit(new)
+            accepted = answered = await self._insert(new)
         finally:
             mine = answered is not None and (answered.outcome, answered.status) == (
                 Outcome.CREATED,
@@ -99,13 +125,42 @@ class Acceptor:
                 self._pool.release(member.lease_id)
         await self._check(accepted, new)
         if not mine:
-            self.tell_of(accepted, new.isolation)
+            self._tell_of(accepted, new.isolation)
             return Submitted(accepted=accepted)
         if begun is not None and as_begun:
             return Submitted(accepted=accepted, member=member, reply=begun)
         if begun is not None:  # another version had become current: what was begun is dropped, and gives its place back
             self._pool.count_again(member)
         return await self._push(request, accepted, member)
+
+    async def _find_room(self, new: NewExecution, member: Member | None) -> None:
+        """Raise `Overloaded` when it would have to be queued and the queue is full; what its key replays takes no room."""
+        room = False
+        try:
+            room = not await self._room.full(new.workspace_id, pushable=member is not None) or (
+                new.idempotency is not None and await self._keyed(new.workspace_id, new.idempotency.key)
+            )
+        finally:
+            if member is not None and not room:
+                self._pool.release(member.lease_id)
+        if not room:
+            raise queue_full(new.workspace_id, self._room.queued_max)
+        if member is None:
+            self._room.enter(new.workspace_id, new.isolation)
+
+    async def _insert(self, new: NewExecution) -> Accepted:
+        accepted = None
+        try:
+            if len(new.input) > self._blob_above_bytes:
+                new = await self._without_input(new)
+            accepted = await self._submit(new)
+            return accepted
+        finally:
+            queued = accepted is not None and (accepted.outcome, accepted.status) == (
+                Outcome.CREATED,
+                ExecutionStatus.QUEUED,
+            )
+            self._room.leave(new.workspace_id, new.isolation, entered=new.owner is None, queued=queued)
 
     async def _without_input(self, new: NewExecution) -> NewExecution:
         """Return the execution as its row is to be, its input having been made durable as a blob."""
@@ -133,8 +188,7 @@ class Acceptor:
         if accepted.outcome is Outcome.KEY_MISMATCH:
             raise key_reused(accepted)
 
-    def tell_of(self, accepted: Accepted, isolation: Isolation) -> None:
-        """Let it be known that an execution is queued, unless it was accepted before."""
+    def _tell_of(self, accepted: Accepted, isolation: Isolation) -> None:
         if accepted.outcome is Outcome.REPLAYED:
             return
         if isolation is Isolation.DEDICATED:

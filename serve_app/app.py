@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 
 from serve_app.observing import Observe
+from serve_app.once import Once, answer_replays
 from serve_app.openapi import describe
 from serve_app.problems import answer_errors
 from serve_app.requests import RespondBody
@@ -63,6 +64,8 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     answer_errors(app)
+    answer_replays(app)
     describe(app, BulkDelete, RespondBody)
+    app.add_middleware(Once, state=app.state)
     app.add_middleware(Observe, state=app.state)
     return app

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Request
 
+from serve_app.once import begin
 from store.api_keys import Principal
 from workflow.errors import Forbidden, NotFound, Unauthorized
 
@@ -71,12 +72,16 @@ async def caller(request: Request) -> Principal:
     return await keys.principal(presented_key(request))
 
 
-def _in_workspace(least: str) -> Callable[[UUID, Principal], Awaitable[Principal]]:
-    async def check(workspace_id: WorkspaceId, principal: Annotated[Principal, Depends(caller)]) -> Principal:
+def _in_workspace(least: str, *, once: bool = True) -> Callable[[Request, UUID, Principal], Awaitable[Principal]]:
+    async def check(
+        request: Request, workspace_id: WorkspaceId, principal: Annotated[Principal, Depends(caller)]
+    ) -> Principal:
         if principal.workspace_id != workspace_id:
             raise NotFound("there is no such workspace", fields={"workspace_id": str(workspace_id)})
         if ROLES.index(principal.role) < ROLES.index(least):
             raise Forbidden(f"this needs the role {least}; yours is {principal.role}", "role_too_low", {"needs": least})
+        if once:  # not before: who may not ask must not see what was answered
+            await begin(request, workspace_id, principal.user_id)
         return principal
 
     return check
@@ -85,4 +90,6 @@ def _in_workspace(least: str) -> Callable[[UUID, Principal], Awaitable[Principal
 Caller = Annotated[Principal, Depends(caller)]
 Viewer = Annotated[Principal, Depends(_in_workspace("viewer"))]
 Editor = Annotated[Principal, Depends(_in_workspace("member"))]
+Executor = Annotated[Principal, Depends(_in_workspace("member", once=False))]
+"""An editor whose Idempotency-Key is kept with the execution that is asked for."""
 Admin = Annotated[Principal, Depends(_in_workspace("admin"))]

@@ -12,8 +12,22 @@ DRAIN_BYTES_MAX = 256 * 1024 * 1024
 """A body over the limit is read and thrown away up to here, so that the client sees the answer and not a broken pipe."""
 
 
+KEPT_BODY = "rayloom.body"
+
+
+async def keep_body(request: Request, bytes_max: int) -> bytes:
+    """Return the body, and let it be read again. Raises `TooLarge`."""
+    body = request.scope[KEPT_BODY] = await read_body(request, bytes_max)
+    return body
+
+
 async def read_body(request: Request, bytes_max: int) -> bytes:
     """Return the body. Raises `TooLarge`."""
+    kept: bytes | None = request.scope.get(KEPT_BODY)
+    if kept is not None:
+        if len(kept) > bytes_max:
+            raise _too_large(len(kept), bytes_max)
+        return kept
     announced = request.headers.get("content-length", "")
     length = int(announced) if announced.isdecimal() else 0
     if length > DRAIN_BYTES_MAX:

@@ -14,6 +14,8 @@ class ApiLimits:
     """An input larger than this is kept as a blob."""
     nodes_max: int = 5_000
     wait_s_max: int = 300
+    queued_per_workspace_max: int = 100_000
+    """0: as many as come."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:

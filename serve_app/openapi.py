@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict
 
+from serve_app.once import HEADER, KEY_CHARS_MAX, REPLAYED, WRITES
 from serve_app.problems import MEDIA_TYPE
 from workflow.document import Document
 
@@ -18,17 +19,36 @@ MEANINGS = {
     401: "no key, or not a valid one",
     403: "the caller's role does not allow it",
     404: "there is no such thing in this workspace",
-    409: "it does not apply in the present state",
+    409: "it does not apply in the present state; or a request with the same Idempotency-Key is under way",
     413: "the body is larger than the limit",
     422: "the request is well-formed, but not acceptable",
-    429: "too many large documents are being compiled just now; `Retry-After` says when to try again",
+    429: "a limit is reached just now (documents being compiled, executions queued); `Retry-After` says when to try again",
     500: "something broke on our side",
     503: "a part of the system is not there just now; try again",
 }
 OF_EVERY_ROUTE = (401, 422, 500, 503)
 OF_WORKSPACES = (403, 404)
+OF_KEYED_WRITES = (409, 413)
 API = "/api/v1/"
 WORKSPACE = "{workspace_id}"
+
+
+KEY: dict[str, Any] = {
+    "name": HEADER,
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": "^[!-~]+$"},
+    "description": (
+        "a text of the caller's own: for 24 hours the same request with the same key is performed once and answered as it was the "
+        "first time. Another request with it is refused (422 `idempotency_key_reused`), and one that comes while the first is under "
+        "way, too (409 `idempotency_key_in_use`)"
+    ),
+}
+REPLAYED_HEADER: dict[str, Any] = {
+    REPLAYED: {
+        "schema": {"type": "string", "enum": ["true"]},
+        "description": "there if this is the answer to an earlier request with the same Idempotency-Key",
+    }
+}
 
 
 class Problem(BaseModel):
@@ -109,13 +129,25 @@ def _page(app: FastAPI, models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
             schemas.setdefault(name, part)
     for path, operations in page["paths"].items():
         statuses = (*OF_EVERY_ROUTE, *(OF_WORKSPACES if WORKSPACE in path else ())) if path.startswith(API) else (500,)
-        for operation in operations.values():
+        for method, operation in operations.items():
             responses = operation["responses"]
             responses.pop("422", None)  # FastAPI's own, which is not what is answered
-            for status in statuses:
+            keyed = WORKSPACE in path and method.upper() in WRITES
+            if keyed:
+                _take_key(operation)
+            for status in (*statuses, *(OF_KEYED_WRITES if keyed else ())):
                 responses.setdefault(str(status), _problem(status))
             operation["responses"] = dict(sorted(responses.items()))
     return page
+
+
+def _take_key(operation: dict[str, Any]) -> None:
+    parameters = operation.setdefault("parameters", [])
+    if not any(parameter["name"] == HEADER for parameter in parameters):  # else it says more of it itself
+        parameters.append(KEY)
+    for status, response in operation["responses"].items():
+        if status.startswith("2"):
+            response.setdefault("headers", {}).update(REPLAYED_HEADER)
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from serve_app.services import Services
 from store.repeating import Former, Repetition
 from workflow.blobs import read_blob, reference_to
 from workflow.document import Document
-from workflow.errors import Bug, Conflict, RayloomError, Unprocessable
+from workflow.errors import Conflict, RayloomError, Unprocessable
 from workflow.events import from_body, to_body
 from workflow.inputs import check_input, input_json
 from workflow.lifecycle import WorkflowStatus, state_conflict
@@ -291,12 +291,12 @@ async def _with_input(services: Services, new: Repetition, data: bytes) -> Repet
 
 
 async def _submit(services: Services, new: Repetition) -> Accepted:
-    accepted = await services.repeating.accept(new)
-    if isinstance(accepted, WorkflowStatus):
-        raise state_conflict(accepted, "execute")
-    if accepted.outcome is Outcome.KEY_MISMATCH:
-        raise key_reused(accepted)
-    if accepted.outcome not in (Outcome.CREATED, Outcome.REPLAYED):
-        raise Bug("an execution was neither made nor found", fields={"id": str(new.id)})
-    services.acceptor.tell_of(accepted, new.isolation)
-    return accepted
+    async def insert() -> Accepted:
+        accepted = await services.repeating.accept(new)
+        if isinstance(accepted, WorkflowStatus):
+            raise state_conflict(accepted, "execute")
+        if accepted.outcome is Outcome.KEY_MISMATCH:
+            raise key_reused(accepted)
+        return accepted
+
+    return await services.acceptor.queue(new.workspace_id, new.isolation, insert)

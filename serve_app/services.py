@@ -21,15 +21,18 @@ from serve_app.compiling import DocumentReader
 from serve_app.config import ApiConfig
 from serve_app.following import Follower
 from serve_app.metrics import Metrics
+from serve_app.queue_room import QueueRoom
 from store.api_keys import ApiKeys
 from store.blobs import make_blobs
 from store.deleting import Deleting
 from store.engine import StoreConfig, make_engine, make_pool
 from store.executions import PostgresExecutions
+from store.idempotent_writes import IdempotentWrites
 from store.inbox import Inbox
 from store.listing import Listing
 from store.node_items import NodeItems
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
+from store.queue_depth import QueueDepths
 from store.repeating import Repeating
 from store.statistics import Statistician
 from store.workflow_lists import WorkflowLists
@@ -137,6 +140,7 @@ class Services:
 
     config: ApiConfig
     keys: KeyCache
+    writes: IdempotentWrites
     catalog: Catalog
     documents: DocumentReader
     executions: PostgresExecutions
@@ -181,10 +185,12 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     catalog = load_catalog()
     documents = DocumentReader(Compiler(catalog, nodes_max=config.limits.nodes_max, syntax=expression_faults))
     workflows = Workflows(engine)
+    depths = QueueDepths(connections)
     try:
         yield Services(
             config=config,
             keys=KeyCache(ApiKeys(engine).authenticate),
+            writes=IdempotentWrites(connections),
             catalog=catalog,
             documents=documents,
             executions=executions,
@@ -201,6 +207,8 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
                 writer.submit,
                 pool,
                 lambda: notifier.notify(QUEUE_CHANNEL),
+                QueueRoom(depths.count, config.limits.queued_per_workspace_max),
+                depths.keyed,
                 workflows.status,
                 blobs,
                 config.limits.blob_above_bytes,

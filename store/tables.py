@@ -277,6 +277,22 @@ idempotency_keys = Table(
     _stamp("created_at"),
 )
 
+idempotent_writes = Table(
+    "idempotent_writes",
+    metadata,
+    Column("workspace_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    _required("fingerprint", LargeBinary()),
+    _required("id", Uuid()),
+    _required("holder", Uuid()),
+    _moment("reserved_until"),
+    Column("status", SmallInteger),
+    Column("headers", JSON),
+    Column("body", LargeBinary),
+    Column("body_bytes", BigInteger),
+    _stamp("created_at"),
+)
+
 blobs = Table(
     "blobs",
     metadata,

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, and_, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_find
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from store.fresh import fresh_id
@@ -27,18 +28,26 @@ from store.workflow_rows import (
 from workflow.errors import Conflict, NotFound, Unprocessable
 from workflow.lifecycle import WorkflowAction, WorkflowStatus, after, require_changeable
 
+NewId = Callable[[], UUID]
+
 
 class Workflows:
-    """The workflows of workspaces. Every method raises `StoreUnavailable` when the database does not answer."""
+    """The workflows of workspaces. Every method raises `StoreUnavailable` when the database does not answer.
 
-    def __init__(self, engine: AsyncEngine, *, new_id: Callable[[], UUID] = fresh_id) -> None:
+    What makes something takes `ids`, where the ids of what it makes come from. If they give the same ones again, nothing is made
+    a second time: what was made with them is returned, as it is now.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, new_id: NewId = fresh_id) -> None:
         self._engine = engine
         self._new_id = new_id
 
-    async def create(self, workspace_id: UUID, draft: Draft, *, created_by: UUID | None = None) -> Workflow:
+    async def create(
+        self, workspace_id: UUID, draft: Draft, *, created_by: UUID | None = None, ids: NewId | None = None
+    ) -> Workflow:
         """Make a workflow with version 1, as a draft."""
         async with transaction(self._engine) as connection:
-            workflow_id = await self._insert(connection, workspace_id, draft, created_by, "")
+            workflow_id = await self._insert(connection, workspace_id, draft, created_by, ids=ids)
             return await _read(connection, workspace_id, workflow_id)
 
     async def create_apart(
@@ -48,6 +57,7 @@ class Workflows:
         *,
         created_by: UUID | None = None,
         change_message: str = "",
+        ids: NewId | None = None,
     ) -> list[Workflow]:
         """Make all of the workflows or none, in order, each under a name that no other in the workspace has."""
         async with transaction(self._engine) as connection:
@@ -61,7 +71,9 @@ class Workflows:
             for draft in drafts:
                 name = free_name(draft.name, taken)
                 taken.add(name)
-                identity = await self._insert(connection, workspace_id, draft, created_by, change_message, name)
+                identity = await self._insert(
+                    connection, workspace_id, draft, created_by, change_message=change_message, name=name, ids=ids
+                )
                 made.append(await _read(connection, workspace_id, identity))
             return made
 
@@ -95,6 +107,7 @@ class Workflows:
         expected_version: int | None = None,
         changed_by: UUID | None = None,
         change_message: str = "",
+        ids: NewId | None = None,
     ) -> Workflow:
         """Make the next version. Without an expected version it follows whatever is current.
 
@@ -102,15 +115,18 @@ class Workflows:
         it is active and the draft has no trigger.
         """
         mine = _mine(workspace_id, workflow_id)
+        version_id = (ids or self._new_id)()
         async with transaction(self._engine) as connection:
             status, current = await _locked(connection, workspace_id, workflow_id)
+            if ids is not None and await _has_version(connection, workflow_id, version_id):
+                return await _read(connection, workspace_id, workflow_id)
             require_changeable(status)
             _require_version(current, expected_version)
             if status is WorkflowStatus.ACTIVE and not draft.triggered:
                 raise no_trigger()
             changes = {**draft_columns(draft), "version": current + 1, "updated_at": func.now()}
             await connection.execute(update(workflows).where(mine).values(changes))
-            await self._add_version(connection, workflow_id, current + 1, draft, changed_by, change_message)
+            await _add_version(connection, version_id, workflow_id, current + 1, draft, changed_by, change_message)
             return await _read(connection, workspace_id, workflow_id)
 
     async def change_status(
@@ -162,10 +178,14 @@ class Workflows:
         workspace_id: UUID,
         draft: Draft,
         created_by: UUID | None,
-        change_message: str,
+        *,
+        change_message: str = "",
         name: str | None = None,
+        ids: NewId | None = None,
     ) -> UUID:
-        workflow_id = self._new_id()
+        """Return the id of a workflow that was made now, or with the same id before."""
+        next_id = ids or self._new_id
+        workflow_id, version_id = next_id(), next_id()
         chosen = {} if name is None else {"name": name}
         row = {
             "id": workflow_id,
@@ -177,30 +197,10 @@ class Workflows:
             **draft_columns(draft),
             **chosen,
         }
-        await connection.execute(insert(workflows).values(row))
-        await self._add_version(connection, workflow_id, 1, draft, created_by, change_message, chosen)
+        made = insert_or_find(workflows).values(row).on_conflict_do_nothing(index_elements=[workflows.c.id])
+        if await connection.scalar(made.returning(workflows.c.id)) is not None:
+            await _add_version(connection, version_id, workflow_id, 1, draft, created_by, change_message, chosen)
         return workflow_id
-
-    async def _add_version(
-        self,
-        connection: AsyncConnection,
-        workflow_id: UUID,
-        version: int,
-        draft: Draft,
-        created_by: UUID | None,
-        change_message: str,
-        chosen: dict[str, str] | None = None,
-    ) -> None:
-        row = {
-            "id": self._new_id(),
-            "workflow_id": workflow_id,
-            "version": version,
-            "created_by": created_by,
-            "change_message": change_message,
-            **version_columns(draft),
-            **(chosen or {}),
-        }
-        await connection.execute(insert(workflow_versions).values(row))
 
 
 def no_trigger() -> Unprocessable:
@@ -214,6 +214,35 @@ async def _locked(connection: AsyncConnection, workspace_id: UUID, workflow_id: 
     if row is None:
         raise _absent(workflow_id)
     return WorkflowStatus(row.status), row.version
+
+
+async def _add_version(
+    connection: AsyncConnection,
+    version_id: UUID,
+    workflow_id: UUID,
+    version: int,
+    draft: Draft,
+    created_by: UUID | None,
+    change_message: str,
+    chosen: dict[str, str] | None = None,
+) -> None:
+    row = {
+        "id": version_id,
+        "workflow_id": workflow_id,
+        "version": version,
+        "created_by": created_by,
+        "change_message": change_message,
+        **version_columns(draft),
+        **(chosen or {}),
+    }
+    await connection.execute(insert(workflow_versions).values(row))
+
+
+async def _has_version(connection: AsyncConnection, workflow_id: UUID, version_id: UUID) -> bool:
+    wanted = select(workflow_versions.c.id).where(
+        workflow_versions.c.id == version_id, workflow_versions.c.workflow_id == workflow_id
+    )
+    return await connection.scalar(wanted) is not None
 
 
 async def _read(connection: AsyncConnection, workspace_id: UUID, workflow_id: UUID) -> Workflow:

@@ -124,7 +124,8 @@ class RunningInstance:
         self.home = self.root / "h"
         self.settings = {"SERVE__PROXY": proxy, "SERVE__PORT": 0, "RAY__DASHBOARD_PORT": 0, **settings}
         self.api: Api
-        self.dsn = ""
+        self._password = ""
+        self._database_port = 0
         self._known: set[Known] = set()
         self._sessions: set[int] = set()
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
@@ -172,9 +173,7 @@ class RunningInstance:
         admin = json.loads((self.home / "admin.json").read_text())
         self.api = Api(admin["base_url"], admin["workspace_id"], admin["api_key"])
         self.workspace_id = UUID(admin["workspace_id"])
-        password = json.loads((self.home / "secrets.json").read_text())["postgres_password"]
-        port = json.loads((self.home / "ports.json").read_text())["postgres"]
-        self.dsn = f"postgresql://rayloom:{password}@127.0.0.1:{port}/rayloom"
+        self._password = json.loads((self.home / "secrets.json").read_text())["postgres_password"]
         self.look()
         return took_s
 
@@ -225,6 +224,14 @@ class RunningInstance:
         self.look()
 
     # the truth
+
+    @property
+    def dsn(self) -> str:
+        """The connection string of the database, as the server itself notes its port: a new keeper may give it another one."""
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            place = json.loads((self.home / "postgres" / "place.json").read_text())["home"]
+            self._database_port = int((Path(place) / "pgdata" / "postmaster.pid").read_text().splitlines()[3])
+        return f"postgresql://rayloom:{self._password}@127.0.0.1:{self._database_port}/rayloom"
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Read from the database, also while it comes back from a crash."""

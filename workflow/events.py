@@ -85,6 +85,8 @@ class NodeWaiting:
     node_id: str
     run_index: int
     attempt: int
+    wait: int
+    """How often this run has waited before."""
     until_ms: int = 0
 
 
@@ -97,6 +99,7 @@ class NodeWoken:
     node_id: str
     run_index: int
     attempt: int
+    wait: int
     cause: Wake
 
 

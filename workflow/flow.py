@@ -219,7 +219,7 @@ class Spread:
         node.status = NodeStatus.RUNNING
         node.runs += 1
         node.attempt, node.failures, node.not_before_ms, node.announced = 1, 0, 0, False
-        node.woken, node.failed_with, node.asked = None, None, 0
+        node.woken, node.waits, node.failed_with, node.asked = None, 0, None, 0
         state.running.add(index)
         state.inputs[index, node.run_index] = self._inputs(index)
         self.commands.append(StartNode(index, node.run_index, node.attempt))

@@ -12,7 +12,7 @@ def check(state: State) -> None:
     running = {index for index, node in enumerate(state.nodes) if node.status is NodeStatus.RUNNING}
     _hold(running == state.running, "the running set holds the running nodes")
     limit = state.plan.max_parallel_nodes
-    begun = [index for index in running if state.nodes[index].woken is None]
+    begun = [index for index in running if not state.nodes[index].waits]
     _hold(not limit or len(begun) <= limit, "no more nodes are under way than may be")
     waiting = {index for index, node in enumerate(state.nodes) if node.status is NodeStatus.WAITING}
     _hold(waiting == state.waiting, "the waiting set holds the waiting nodes")

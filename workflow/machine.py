@@ -133,7 +133,8 @@ def _of_node(
             return _fail(state, event)
         case NodeWaiting():
             index = _attempt(state, event)
-            return [] if index is None else _wait(state, index, event.until_ms)
+            stale = index is None or event.wait != state.nodes[index].waits
+            return [] if stale or index is None else _wait(state, index, event.until_ms)
         case NodeWoken():
             return _wake(state, event)
         case NodeRecovered():
@@ -264,7 +265,7 @@ def _wait(state: State, index: int, until_ms: int) -> list[Command]:
 
 def _wake(state: State, event: NodeWoken) -> list[Command]:
     index = _attempt(state, event, NodeStatus.WAITING)
-    if index is None or state.nodes[index].failed_with:
+    if index is None or state.nodes[index].failed_with or event.wait != state.nodes[index].waits:
         return []
     node = state.nodes[index]
     node.woken = Wake(event.cause)
@@ -292,6 +293,7 @@ def _under_way_again(state: State, index: int) -> StartNode:
     node = state.nodes[index]
     node.status = NodeStatus.RUNNING
     node.wake_at_ms, node.announced = 0, False
+    node.waits += 1
     state.waiting.discard(index)
     state.running.add(index)
     return StartNode(index, node.run_index, node.attempt)

@@ -61,6 +61,8 @@ class NodeState:
     """When a waiting node is called again at the latest; 0 for never."""
     woken: Wake | None = None
     """Why its present attempt was called again last."""
+    waits: int = 0
+    """How often its present run has waited and gone on: then it goes on at once, whatever else is under way."""
     failed_with: tuple[str, str] | None = None
     """Code and message of the failure that somebody is asked about."""
     asked: int = 0

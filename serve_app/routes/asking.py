@@ -1,6 +1,5 @@
-"""What several routes ask of a request: the services, the time to wait, the idempotency key, a JSON answer."""
+"""What several routes ask of a request: the services, the time to wait, a JSON answer."""
 
-from hashlib import sha256
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -11,9 +10,7 @@ from fastapi.responses import Response
 from serve_app.services import Services
 from store.paging import PAGE_MAX, not_a_cursor
 from workflow.errors import Unprocessable
-from workflow.ports import IdempotencyKey
 
-KEY_CHARS_MAX = 255
 NUMBER_MAX = 2**31 - 1
 """What PostgreSQL's `integer` holds: numbers of versions, runs and places."""
 
@@ -73,16 +70,3 @@ def wait_seconds(request: Request, wait_s_max: int) -> float:
             f"`wait` is a number of seconds from 0 to {wait_s_max}", "wait_invalid", {"wait_s_max": wait_s_max}
         )
     return seconds
-
-
-def idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:
-    """Return the caller's key with the fingerprint of the request. Raises `Unprocessable`."""
-    key = request.headers.get("idempotency-key")
-    if key is None:
-        return None
-    if not 1 <= len(key) <= KEY_CHARS_MAX or not key.isprintable():
-        raise Unprocessable(
-            f"an Idempotency-Key has 1 to {KEY_CHARS_MAX} printable characters", "idempotency_key_invalid"
-        )
-    asked = b"\n".join((request.method.encode(), request.url.path.encode(), body))
-    return IdempotencyKey(key=key, fingerprint=sha256(asked).digest())

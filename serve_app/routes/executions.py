@@ -13,16 +13,17 @@ from fastapi.responses import Response
 from actors.ids import new_id, now_ms
 from serve_app import models, views
 from serve_app.accepting import Request as Accepting
-from serve_app.auth import Editor, Viewer
+from serve_app.auth import Executor, Viewer
 from serve_app.bodies import PRIORITY_DEFAULT, parse_object, priority_of, read_body
-from serve_app.openapi import DOCUMENT_REF, object_body, problems
+from serve_app.once import REPLAYED, execution_key
+from serve_app.openapi import DOCUMENT_REF, KEY, object_body, problems
 from serve_app.parts import cut_until, until_node_of
-from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, idempotency_key, wait_seconds
+from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, wait_seconds
 from serve_app.services import Services
 from workflow.blobs import read_blob
 from workflow.errors import Unprocessable
 from workflow.inputs import check_input, input_json
-from workflow.ports import Ending, ExecutionView, NewExecution, Outcome
+from workflow.ports import Accepted, Ending, ExecutionView, NewExecution, Outcome
 
 router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
 
@@ -34,11 +35,12 @@ WAIT = {
     "schema": {"type": "number", "minimum": 0},
     "description": "seconds to wait for the end: 200 with the result when it came, else 202 with the execution",
 }
-KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "schema": {"type": "string"},
-    "description": "the same key with the same request returns the same execution; with another request it is refused",
+EXECUTION_KEY = {
+    **KEY,
+    "description": (
+        "for 24 hours the same key with the same path and body returns the same execution, as it is then, however long it is waited "
+        "for; with another request it is refused (422 `idempotency_key_reused`)"
+    ),
 }
 ITEMS_SCHEMA = {"description": "a JSON object, a list of objects, or null"}
 PRIORITY_SCHEMA = {
@@ -61,7 +63,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 
 def body_of(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     """Return what a route that executes says of its body and of what goes with it."""
-    return {"parameters": [WAIT, KEY], **object_body(properties, required)}
+    return {"parameters": [WAIT, EXECUTION_KEY], **object_body(properties, required)}
 
 
 @router.post(
@@ -70,7 +72,7 @@ def body_of(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     responses=ANSWERS,
     openapi_extra=body_of({"input": ITEMS_SCHEMA, "priority": PRIORITY_SCHEMA, "until_node": UNTIL_SCHEMA}, []),
 )
-async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Editor, services: Asked) -> Response:
+async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Executor, services: Asked) -> Response:
     """Execute the current version of a workflow, or the part of it that ends with `until_node`."""
     wait_s = wait_seconds(request, services.config.limits.wait_s_max)
     body = await read_body(request, services.config.limits.body_bytes_max)
@@ -89,7 +91,7 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ed
         triggered_by=caller.user_id,
         isolation=current.isolation,
         priority=priority_of(asked),
-        idempotency=idempotency_key(request, body),
+        idempotency=execution_key(request, body),
     )
 
     async def definition_of(version: int | None) -> bytes:
@@ -117,7 +119,7 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ed
         ["definition"],
     ),
 )
-async def execute_definition(request: Request, caller: Editor, services: Asked) -> Response:
+async def execute_definition(request: Request, caller: Executor, services: Asked) -> Response:
     """Execute a workflow document that is sent along, or the part that ends with `until_node`; it is stored with the execution."""
     limits = services.config.limits
     wait_s = wait_seconds(request, limits.wait_s_max)
@@ -140,7 +142,7 @@ async def execute_definition(request: Request, caller: Editor, services: Asked) 
         triggered_by=caller.user_id,
         isolation=document.settings.isolation,
         priority=priority_of(asked),
-        idempotency=idempotency_key(request, body),
+        idempotency=execution_key(request, body),
     )
 
     async def definition_of(_version: int | None) -> bytes:
@@ -188,15 +190,15 @@ async def accept(services: Services, asked: Accepting, wait_s: float) -> Respons
             return answer(body)
     if not wait_s and submitted.accepted.outcome is Outcome.CREATED:
         body = views.accepted(new, submitted.accepted, submitted.member, queued_ms)
-        return answer(body, HTTPStatus.ACCEPTED, _location(new.workspace_id, submitted.accepted.id))
-    return await follow(services, new.workspace_id, submitted.accepted.id, max(0.0, deadline - monotonic()))
+        return answer(body, HTTPStatus.ACCEPTED, _location(new.workspace_id, submitted.accepted))
+    return await follow(services, new.workspace_id, submitted.accepted, max(0.0, deadline - monotonic()))
 
 
-async def follow(services: Services, workspace_id: UUID, execution_id: UUID, left_s: float) -> Response:
+async def follow(services: Services, workspace_id: UUID, accepted: Accepted, left_s: float) -> Response:
     """Answer with an execution that was accepted: as it ended, or as it is when the time is over."""
-    view = await services.follower.terminal(workspace_id, execution_id, left_s)
+    view = await services.follower.terminal(workspace_id, accepted.id, left_s)
     status = HTTPStatus.OK if view.status.terminal else HTTPStatus.ACCEPTED
-    return await _shown(services, view, status, _location(workspace_id, execution_id))
+    return await _shown(services, view, status, _location(workspace_id, accepted))
 
 
 async def _shown(
@@ -213,5 +215,8 @@ async def _output(services: Services, workspace_id: UUID, kept: ExecutionView | 
     return await read_blob(services.blobs, workspace_id, kept.output_ref)
 
 
-def _location(workspace_id: UUID, execution_id: UUID) -> dict[str, str]:
-    return {"Location": f"/api/v1/workspaces/{workspace_id}/executions/{execution_id}"}
+def _location(workspace_id: UUID, accepted: Accepted) -> dict[str, str]:
+    headers = {"Location": f"/api/v1/workspaces/{workspace_id}/executions/{accepted.id}"}
+    if accepted.outcome is Outcome.REPLAYED:
+        headers[REPLAYED] = "true"
+    return headers

@@ -10,12 +10,13 @@ from fastapi.responses import Response
 
 from actors.ids import new_id
 from serve_app.accepting import Request as Accepting
-from serve_app.auth import Editor
+from serve_app.auth import Executor
 from serve_app.bodies import PRIORITY_DEFAULT, parse_object, read_body
+from serve_app.once import execution_key
 from serve_app.openapi import DOCUMENT_REF
 from serve_app.parts import NODE, cut_out
 from serve_app.repeating import Wish, replay, retry, with_last_data
-from serve_app.routes.asking import NUMBER_MAX, Asked, ExecutionId, WorkflowId, idempotency_key, wait_seconds
+from serve_app.routes.asking import NUMBER_MAX, Asked, ExecutionId, WorkflowId, wait_seconds
 from serve_app.routes.executions import ANSWERS, accept, body_of, follow
 from serve_app.services import Services
 from workflow.errors import Unprocessable
@@ -69,7 +70,7 @@ NodeIdPath = Annotated[str, Path(description="the node's id in the document")]
     responses=ANSWERS,
     openapi_extra=body_of({}, []),
 )
-async def retry_execution(execution_id: ExecutionId, request: Request, caller: Editor, services: Asked) -> Response:
+async def retry_execution(execution_id: ExecutionId, request: Request, caller: Executor, services: Asked) -> Response:
     """Make a new execution of one that has failed, was cancelled or timed out: it keeps all results and goes on with the rest.
 
     The same version (or document) and input; `retry_count` goes up by one, `parent_execution_id` is the former one. Failures that were
@@ -86,7 +87,7 @@ async def retry_execution(execution_id: ExecutionId, request: Request, caller: E
     responses=ANSWERS,
     openapi_extra=body_of(REPLAY_SCHEMA, []),
 )
-async def replay_execution(execution_id: ExecutionId, request: Request, caller: Editor, services: Asked) -> Response:
+async def replay_execution(execution_id: ExecutionId, request: Request, caller: Executor, services: Asked) -> Response:
     """Make a new execution of one that has ended: all of it runs again, or only a node and what follows it.
 
     A loop or a try that the node is in runs again as a whole. With another version, a kept result is of a node that is the same in
@@ -105,7 +106,7 @@ async def replay_execution(execution_id: ExecutionId, request: Request, caller: 
     openapi_extra=body_of(NODE_SCHEMA, []),
 )
 async def execute_node(
-    workflow_id: WorkflowId, node_id: NodeIdPath, request: Request, caller: Editor, services: Asked
+    workflow_id: WorkflowId, node_id: NodeIdPath, request: Request, caller: Executor, services: Asked
 ) -> Response:
     """Execute one node of the current version: with items, with data of the nodes before it, or with those of the last execution.
 
@@ -150,18 +151,18 @@ async def execute_node(
 
 
 async def _asked(
-    request: Request, caller: Editor, services: Services, fields: frozenset[str]
+    request: Request, caller: Executor, services: Services, fields: frozenset[str]
 ) -> tuple[float, Wish, dict[str, Any]]:
     """Return until when the caller waits, who wishes, and what."""
     limits = services.config.limits
     deadline = monotonic() + wait_seconds(request, limits.wait_s_max)
     body = await read_body(request, limits.body_bytes_max)
-    wish = Wish(caller.workspace_id, caller.user_id, idempotency_key(request, body))
+    wish = Wish(caller.workspace_id, caller.user_id, execution_key(request, body))
     return deadline, wish, parse_object(body, fields)
 
 
 async def _answer(services: Services, wish: Wish, accepted: Accepted, deadline: float) -> Response:
-    return await follow(services, wish.workspace_id, accepted.id, max(0.0, deadline - monotonic()))
+    return await follow(services, wish.workspace_id, accepted, max(0.0, deadline - monotonic()))
 
 
 async def _has_sources(services: Services, wish: Wish, workflow_id: UUID, node_id: str) -> bool:

@@ -11,6 +11,7 @@ from serve_app import workflow_views as views
 from serve_app.auth import Editor, Viewer
 from serve_app.bodies import parse_object, read_body
 from serve_app.drafts import read_imports, read_unchecked
+from serve_app.once import new_ids
 from serve_app.openapi import document_body, import_body, object_body, problems
 from serve_app.routes.asking import Asked, WorkflowId, answer
 from serve_app.routes.workflows import shown
@@ -58,6 +59,7 @@ async def import_workflows(request: Request, caller: Editor, services: Asked) ->
         [writing.draft for writing in writings],
         created_by=caller.user_id,
         change_message="imported",
+        ids=new_ids(request),
     )
     items = [views.workflow(one, writing.warnings) for one, writing in zip(made, writings, strict=True)]
     return answer({"items": items}, HTTPStatus.CREATED)
@@ -91,7 +93,7 @@ async def clone_workflow(workflow_id: WorkflowId, request: Request, caller: Edit
     )
     message = f"copy of {workflow_id}, version {about.version}"
     (made,) = await services.workflows.create_apart(
-        caller.workspace_id, [draft], created_by=caller.user_id, change_message=message
+        caller.workspace_id, [draft], created_by=caller.user_id, change_message=message, ids=new_ids(request)
     )
     return shown(made, None, HTTPStatus.CREATED)
 

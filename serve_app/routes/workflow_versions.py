@@ -10,6 +10,7 @@ from serve_app import workflow_views as views
 from serve_app.auth import Editor, Viewer
 from serve_app.bodies import parse_object, read_body
 from serve_app.drafts import CHANGE_FIELDS, change_message, draft_of, if_match
+from serve_app.once import new_ids
 from serve_app.openapi import object_body, problems
 from serve_app.routes.asking import NUMBER_MAX, Asked, Cursor, Limit, WorkflowId, answer, number_in
 from serve_app.routes.workflows import IF_MATCH, shown
@@ -61,6 +62,7 @@ async def restore_version(
         expected_version=if_match(request),
         changed_by=caller.user_id,
         change_message=message,
+        ids=new_ids(request),
     )
     services.versions.forget(caller.workspace_id, workflow_id)
     return shown(made, read.warnings)

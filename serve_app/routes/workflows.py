@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from serve_app import workflow_views as views
 from serve_app.auth import Editor, Viewer
 from serve_app.drafts import if_match, read_writing
+from serve_app.once import new_ids
 from serve_app.openapi import document_body, problems
 from serve_app.routes.asking import Asked, Cursor, Limit, WorkflowId, answer, plain_texts
 from store.workflow_lists import WorkflowFilter, WorkflowSort
@@ -44,7 +45,9 @@ SEARCH_CHARS_MAX = 200
 async def create_workflow(request: Request, caller: Editor, services: Asked) -> Response:
     """Store a workflow document as version 1, as a draft. The document is the body, or its field `definition`."""
     writing = await read_writing(request, services)
-    made = await services.workflows.create(caller.workspace_id, writing.draft, created_by=caller.user_id)
+    made = await services.workflows.create(
+        caller.workspace_id, writing.draft, created_by=caller.user_id, ids=new_ids(request)
+    )
     return shown(made, writing.warnings, HTTPStatus.CREATED)
 
 
@@ -108,6 +111,7 @@ async def update_workflow(workflow_id: WorkflowId, request: Request, caller: Edi
         expected_version=if_match(request),
         changed_by=caller.user_id,
         change_message=writing.change_message,
+        ids=new_ids(request),
     )
     services.versions.forget(caller.workspace_id, workflow_id)
     return shown(made, writing.warnings)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contract.conftest import Twin
-from tests.contract.making import an_id, ending, event, flush, new_execution, node
+from tests.contract.making import TTL_MS, an_id, ending, event, flush, new_execution, node
 from workflow.blobs import reference_to
 from workflow.errors import Bug, Conflict, NotFound
 from workflow.ports import LeaseEnd, NewExecution, SignalKind, Verdict
@@ -81,6 +81,20 @@ async def test_an_older_epoch_is_refused_as_a_whole(twin: Twin) -> None:
     assert [signal.id for signal in await twin.executions.unread_signals([new.id])] == [signal_id]
 
 
+async def test_what_an_heir_has_written_is_not_taken_for_the_former_owners(twin: Twin) -> None:
+    gone, heir = twin.owner(), twin.owner()
+    new = new_execution(an_id(), owner=gone)
+    await twin.executions.accept([new])
+    twin.leases.end(gone, LeaseEnd.EXPIRED)
+    await twin.executions.claim(heir, 1, 0)
+    await twin.executions.flush([flush(new.id, epoch=2, events=3, nodes=[node("a")])])
+    zombie = flush(new.id, epoch=1, events=2, nodes=[node("b")])
+
+    assert await twin.executions.flush([zombie]) == [Verdict.FENCED]
+    assert await events_of(twin, new) == [1, 2, 3]
+    assert await twin.executions.nodes(new.workspace_id, new.id) == [node("a")]
+
+
 async def test_a_gap_in_the_numbers_is_refused(twin: Twin) -> None:
     new = await running(twin)
 
@@ -127,6 +141,8 @@ async def test_terminal_means_for_ever(twin: Twin, status: ExecutionStatus) -> N
     heir = twin.owner()
     other = min(TERMINAL - {status})
 
+    late = flush(new.id, last_seq=1, nodes=[node("late")])
+    assert await twin.executions.flush([late]) == [Verdict.FENCED]
     assert await twin.executions.flush([flush(new.id, last_seq=1, ending=ending(other))]) == [Verdict.FENCED]
     assert await twin.executions.claim_one(heir, new.id) is None
     assert await twin.executions.claim(heir, 10, 0) == []
@@ -135,6 +151,7 @@ async def test_terminal_means_for_ever(twin: Twin, status: ExecutionStatus) -> N
         await twin.executions.signal(new.workspace_id, new.id, an_id(), SignalKind.CANCEL, b"{}")
     assert caught.value.fields == {"state": status.value}
     assert await twin.executions.unread_signals([new.id]) == []
+    assert await twin.executions.nodes(new.workspace_id, new.id) == []
     assert await twin.executions.get(new.workspace_id, new.id) == before
     assert (before.status, before.error_code, before.error_node_id) == (status, "why", "a")
 
@@ -218,6 +235,24 @@ async def test_signals_are_read_in_the_flush_that_took_them(twin: Twin) -> None:
     again = an_id()
     await twin.executions.signal(new.workspace_id, new.id, again, SignalKind.CANCEL, b"{}")
     assert [signal.id for signal in await twin.executions.unread_signals([new.id])] == [again]
+
+
+async def test_signals_wait_until_the_flush_that_took_them(twin: Twin) -> None:
+    owner, heir = twin.owner(), twin.owner()
+    new = new_execution(an_id(), owner=owner)
+    await twin.executions.accept([new])
+    signal_id = an_id()
+    await twin.executions.signal(new.workspace_id, new.id, signal_id, SignalKind.CANCEL, b"{}")
+    heard = [
+        *await twin.executions.unread_signals([new.id]),
+        *(await twin.executions.history(new.id)).signals,
+        *(renewal.signals if (renewal := twin.leases.renew(owner, TTL_MS)) else ()),
+    ]
+    twin.leases.end(owner, LeaseEnd.CRASHED)
+    await twin.executions.claim(heir, 1, 0)
+
+    assert [signal.id for signal in heard] == [signal_id] * 3, "whoever read it has died without a flush"
+    assert [signal.id for signal in (await twin.executions.history(new.id)).signals] == [signal_id]
 
 
 async def test_an_ending_leaves_no_signal_unread(twin: Twin) -> None:

@@ -21,7 +21,20 @@ from workflow.spec import Catalog, Config, Effect, Item, Items, NodeContext, Nod
 from workflow.state import initial
 from workflow.states import ExecutionStatus
 
-KINDS = ("sim.pure", "sim.work", "sim.branch", "sim.effect", "sim.once", "sim.task", "sim.loop", "sim.try", "sim.fails")
+KINDS = (
+    "sim.pure",
+    "sim.work",
+    "sim.branch",
+    "sim.effect",
+    "sim.once",
+    "sim.task",
+    "sim.loop",
+    "sim.try",
+    "sim.fails",
+    "sim.wait",
+    "sim.ask",
+    "sim.call",
+)
 HANDLES = {
     "sim.branch": ("true", "false"),
     "sim.loop": ("loop", "done"),
@@ -74,7 +87,7 @@ def _node(random: Random, number: int, kind: str) -> dict[str, Any]:
     if number and kind != "sim.once" and random.random() < 0.3:
         node["retry"] = {"max_attempts": random.randint(1, 3), "initial_ms": 200, "max_ms": 2_000}
     if number and random.random() < 0.4:
-        node["on_error"] = random.choice(("continue", "error_output"))
+        node["on_error"] = random.choice(("continue", "error_output", "ask"))
     if number and random.random() < 0.05:
         node["disabled"] = True
     return node
@@ -134,6 +147,9 @@ def drawn_catalog(**functions: NodeType) -> Catalog:
         "sim.once": node_type("sim.once", effect=Effect.AT_MOST_ONCE, run=_pure),
         "sim.task": node_type("sim.task", run=_pure),
         "sim.fails": node_type("sim.fails", run=_fails),
+        "sim.wait": node_type("sim.wait", run=_pure),
+        "sim.ask": node_type("sim.ask", run=_pure),
+        "sim.call": node_type("sim.call", run=_pure),
         "sim.loop": node_type("sim.loop", HANDLES["sim.loop"], body="loop", run=_loop),
         "sim.try": node_type("sim.try", HANDLES["sim.try"], body="try", catches=True, run=_try),
     }

@@ -1,4 +1,7 @@
-"""Plays one story to its end and holds what is left against every guarantee. `python -m tests.simulation.play SEED` plays it again."""
+"""Plays one story to its end and holds what is left against every guarantee.
+
+`python -m tests.simulation.play SEED` plays it again; `make simulate` plays a million events.
+"""
 
 import asyncio
 import sys
@@ -202,9 +205,19 @@ def _hold_log(world: World, row: StoredExecution) -> None:
 
 
 def main() -> None:
-    """Play the seeds of the command line and print what happened."""
-    for seed in map(int, sys.argv[1:]):
-        print(seed, play(Story(seed=seed)))
+    """Play the seeds of the command line, or with `--events N [FIRST]` one seed after the other until so many have happened."""
+    if sys.argv[1:2] != ["--events"]:
+        for seed in map(int, sys.argv[1:]):
+            print(seed, play(Story(seed=seed)))
+        return
+    wanted, seed = int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    events, executions, faults = 0, Counter[str](), Counter[str]()
+    while events < wanted:
+        report = play(Story(seed=seed))
+        seed, events = seed + 1, events + report.events
+        executions, faults = executions + report.executions, faults + report.faults
+        print(f"seeds below {seed}: {events} events", flush=True)
+    print(f"0 violations in {events} events: {dict(executions)}; faults: {dict(faults)}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,13 @@ FAULTS = {
     "fenced",
     "failed put",
     "fetched blobs",
+    "pause",
+    "resume",
+    "rested",
+    "timer",
+    "answer",
+    "nobody answered",
+    "child",
 }
 
 

@@ -3,10 +3,11 @@ database that goes away before or after it has committed, calls and wake-ups tha
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -23,8 +24,9 @@ from store.memory_executions import MemoryExecutions
 from store.writer import Backoff, GroupWriter
 from tests.graphs import node_type
 from tests.simulation.graphs import INPUT, chance, draw_document, drawn_catalog
+from tests.simulation.outside import People, WorldOutside, leave, tell_parent
 from workflow.blobs import BlobRef
-from workflow.errors import Conflict, NodeError, StoreUnavailable
+from workflow.errors import NodeError, StoreUnavailable
 from workflow.ids import uuid7
 from workflow.ports import (
     Accepted,
@@ -39,8 +41,9 @@ from workflow.ports import (
     SignalKind,
     Verdict,
 )
-from workflow.spec import Catalog, Config, Effect, Items, NodeContext, NodeType, Outputs, Placement
+from workflow.spec import Catalog, Config, Effect, Items, NodeContext, NodeFunction, NodeType, Outputs, Placement
 from workflow.states import SETTLED, NodeStatus
+from workflow.waiting import Child, NewRequest, RequestStatus, RequestType, Suspend, Wake
 
 TTL_MS, RENEW_S, REAP_S = 6_000, 2.0, 0.5
 BEGINNING_MS = 1_700_000_000_000
@@ -68,6 +71,7 @@ class Story:
     outage_s: float = 8.0
     flush_fault_s: float = 0.5
     cancel_share: float = 0.08
+    pause_share: float = 0.15
     lost_message_share: float = 0.2
 
 
@@ -84,9 +88,16 @@ class World:
     results: dict[tuple[UUID, str, int], tuple[NodeStatus, bytes | BlobRef | None]] = field(default_factory=dict)
     ended: dict[UUID, tuple[str, bytes | BlobRef | None]] = field(default_factory=dict)
     ids: int = 0
+    parents: dict[UUID, tuple[UUID, tuple[str, int]]] = field(default_factory=dict)
+    """Executions that others wait for: by whom, and by which run of which node."""
+    depths: dict[UUID, int] = field(default_factory=dict)
+    people: People = field(init=False)
     breaches: list[str] = field(default_factory=list)
     buried: list["Process"] = field(default_factory=list)
     """Processes that were killed: what they had begun stays as it was, for ever."""
+
+    def __post_init__(self) -> None:
+        self.people = People(self)
 
     def new_id(self) -> UUID:
         self.ids += 1
@@ -123,7 +134,43 @@ class World:
             sim_effect=_waiting("sim.effect", effect, Effect.EFFECT),
             sim_once=_waiting("sim.once", once, Effect.AT_MOST_ONCE),
             sim_task=_task("sim.task", pure),
+            **self._suspending(process, pure),
         )
+
+    def _suspending(self, process: "Process", pure: NodeFunction) -> dict[str, NodeType]:
+        async def wait(context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:
+            if context.woken is None:
+                return Suspend(context.now_ms + int(self.random.expovariate(1 / 4_000)))
+            self.faults["timer"] += context.woken is Wake.TIME
+            return await pure(context, config, items)
+
+        async def ask(context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:
+            if context.woken is None:
+                self.on_effect(process, context, once=False)
+            new = NewRequest(type=RequestType.APPROVAL, timeout_ms=self.random.choice((None, 6_000)))
+            request = await context.requests.look(expire=context.woken is Wake.TIME)
+            request = request or await context.requests.open(new)
+            if request.status is RequestStatus.PENDING:
+                return Suspend(request.expires_ms)
+            return await pure(context, config, items)
+
+        async def call(context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:
+            if context.woken is None:
+                self.on_effect(process, context, once=False)
+                count = 1 + int(chance(context.effect_key) * 2)
+                await context.children.start(
+                    [Child(workflow_id=WORKSPACE, input=b"{}", place=place) for place in range(count)]
+                )
+            states = await context.children.states()
+            if any(not state.status.terminal for state in states):
+                return Suspend()
+            return await pure(context, config, items)
+
+        return {
+            "sim_wait": _suspending("sim.wait", wait),
+            "sim_ask": _suspending("sim.ask", ask),
+            "sim_call": _suspending("sim.call", call),
+        }
 
     def on_effect(self, process: "Process", context: NodeContext, *, once: bool) -> None:
         """Something is visible outside: all that it was computed from must be committed, and nobody else may be its owner."""
@@ -192,10 +239,19 @@ class Executions(MemoryExecutions):
         await asyncio.sleep(self._world.random.uniform(0.001, 0.02))
         self._world.store.check()
         self._world.store.check_flush(committed=False)
-        verdicts = [(await MemoryExecutions.flush(_NoFaults(self._world.store), [part]))[0] for part in batch]
+        verdicts = [await self._flush_one(part) for part in batch]
         self._world.watch(batch, verdicts)
         self._world.store.check_flush(committed=True)
         return verdicts
+
+    async def _flush_one(self, part: Flush) -> Verdict:
+        row = self._world.store.executions[part.execution_id]
+        before = row.status
+        (verdict,) = await MemoryExecutions.flush(_NoFaults(self._world.store), [part])
+        self._world.faults["rested"] += verdict is Verdict.COMMITTED and part.rest is not None
+        if row.status.terminal and not before.terminal:
+            tell_parent(self._world, part.execution_id)
+        return verdict
 
     async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int) -> list[Claimed]:
         await asyncio.sleep(self._world.random.uniform(0.001, 0.01))
@@ -246,6 +302,7 @@ class Process:
             committed=lambda _: None,
             now_ms=world.store.now_ms,
             limits=limits,
+            outside=WorldOutside(self),
         )
         config = OwnerConfig(slots=world.story.slots, poll_ms=500, orphan_grace_ms=1_500)
         self.catalog = world.catalog(self)
@@ -383,6 +440,11 @@ def _waiting(name: str, run: object, effect: Effect = Effect.PURE) -> NodeType:
     return NodeType(replace(plain.spec, yields=True), plain.run)
 
 
+def _suspending(name: str, run: object) -> NodeType:
+    plain = node_type(name, effect=Effect.EFFECT, run=run)  # type: ignore[arg-type]
+    return NodeType(replace(plain.spec, suspends=True, timeout_ms=3_600_000), plain.run)
+
+
 def _task(name: str, run: object) -> NodeType:
     plain = node_type(name, run=run)  # type: ignore[arg-type]
     return NodeType(replace(plain.spec, placement=Placement.TASK, may_move=True), plain.run)
@@ -422,6 +484,8 @@ async def submit(world: World, process: Process | None) -> UUID:
             )
     if chance(new.id, "cancel") < world.story.cancel_share:
         asyncio.get_running_loop().call_later(random.expovariate(1), _cancel, world, new.id)
+    if chance(new.id, "pause") < world.story.pause_share:
+        asyncio.get_running_loop().call_later(random.expovariate(1), _pause, world, new.id)
     return new.id
 
 
@@ -431,20 +495,24 @@ def _push(process: Process, claimed: Claimed) -> None:
 
 
 def _cancel(world: World, execution_id: UUID) -> None:
-    async def leave() -> None:
-        try:
-            await MemoryExecutions(world.store).signal(
-                WORKSPACE, execution_id, world.new_id(), SignalKind.CANCEL, b'{"by":"somebody"}'
-            )
-            world.faults["cancel"] += 1
-        except (Conflict, StoreUnavailable):
-            pass
+    _begin(leave(world, execution_id, SignalKind.CANCEL))
 
-    _background.add(task := asyncio.get_running_loop().create_task(leave()))
+
+def _pause(world: World, execution_id: UUID) -> None:
+    async def for_a_while() -> None:
+        if await leave(world, execution_id, SignalKind.PAUSE):
+            await asyncio.sleep(world.random.expovariate(1 / 4))
+            await leave(world, execution_id, SignalKind.RESUME)
+
+    _begin(for_a_while())
+
+
+def _begin(work: Coroutine[Any, Any, object]) -> None:
+    _background.add(task := asyncio.get_running_loop().create_task(work))
     task.add_done_callback(_background.discard)
 
 
-_background: set["asyncio.Task[None]"] = set()
+_background: set["asyncio.Task[object]"] = set()
 
 
 def _claimed(accepted: Accepted, definition: bytes) -> Claimed:

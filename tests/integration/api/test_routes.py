@@ -38,6 +38,15 @@ async def made_execution(api: Api) -> str:
     return response.json()["id"]
 
 
+async def made_request(api: Api) -> str:
+    """Have an execution ask the members of the workspace, and return the request's id."""
+    await api.run({"id": "ask", "type": "hitl.request", "config": {"title": "May I?"}}, wait=0)
+    async with asyncio.timeout(15):
+        while not (found := (await api.call("GET", "hitl")).json()["items"]):
+            await asyncio.sleep(0.01)
+    return found[0]["id"]
+
+
 ROUTES = [
     ("GET", "workflows", "viewer"),
     ("POST", "workflows", "member"),
@@ -68,20 +77,46 @@ ROUTES = [
     ("POST", "executions/{execution}/retry", "member"),
     ("POST", "executions/{execution}/replay", "member"),
     ("POST", "workflows/{workflow}/nodes/a/execute", "member"),
+    ("POST", "executions/{execution}/pause", "member"),
+    ("POST", "executions/{execution}/resume", "member"),
+    ("GET", "hitl", "viewer"),
+    ("GET", "hitl/{request}", "viewer"),
+    ("POST", "hitl/{request}/respond", "viewer"),
     ("POST", "executions/bulk-delete", "admin"),
     ("DELETE", "executions/{execution}", "admin"),
 ]
 
 
+async def made_things(api: Api) -> dict[str, str]:
+    """Make one of each, and return their ids."""
+    return {
+        "workflow": await made_workflow(api),
+        "execution": await made_execution(api),
+        "request": await made_request(api),
+    }
+
+
 async def test_every_route_asks_for_a_key_a_role_and_the_right_workspace(api: Api):
-    names = {"workflow": await made_workflow(api), "execution": await made_execution(api)}
+    names = await made_things(api)
     for method, route, least in ROUTES:
         path = route.format(**names)
         body = (
             {"json": {"definition": DOCUMENT} if "execut" in route else DOCUMENT} if method in ("POST", "PUT") else {}
         )
         if route.endswith(
-            ("execute", "retry", "replay", "cancel", "clone", "restore", "activate", "deactivate", "unarchive")
+            (
+                "execute",
+                "retry",
+                "replay",
+                "cancel",
+                "clone",
+                "restore",
+                "activate",
+                "deactivate",
+                "unarchive",
+                "pause",
+                "resume",
+            )
         ):
             body = {}
 
@@ -112,7 +147,7 @@ async def test_things_of_another_workspace_are_as_absent_as_things_that_never_we
 
 
 async def test_ids_of_another_workspace_lead_nowhere_from_ones_own(api: Api):
-    names = {"workflow": await made_workflow(api), "execution": await made_execution(api)}
+    names = await made_things(api)
     for method, route, _ in ROUTES:
         if "{" not in route:
             continue

@@ -116,6 +116,22 @@ async def test_writers_with_the_same_executions_in_any_order_do_not_deadlock(
     assert run_sql(dsn, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
 
 
+async def test_batches_that_share_executions_lock_them_in_one_order(pg_store: PostgresExecutions, dsn: str) -> None:
+    first, second, *held = await running(pg_store, dsn, count=4)
+    batches = [[second, held[0], first], [first, held[1], second]]
+    with psycopg.connect(dsn) as blocker:
+        for new in held:
+            blocker.execute("SELECT FROM executions WHERE id = %s FOR UPDATE", (new.id,))
+        writing = [asyncio.create_task(pg_store.flush([flush(new.id) for new in batch])) for batch in batches]
+        async with asyncio.timeout(20):
+            while len(await asyncio.to_thread(run_sql, dsn, WAITING_FOR_LOCK)) < 2:
+                await asyncio.sleep(0.01)
+        blocker.rollback()
+
+    assert await asyncio.gather(*writing) == [[Verdict.COMMITTED] * 3] * 2
+    assert run_sql(dsn, "SELECT last_seq FROM executions") == [(1,)] * 4
+
+
 async def test_a_claim_does_not_wait_for_a_row_that_somebody_holds(pg_store: PostgresExecutions, dsn: str) -> None:
     leases = PostgresLeases(dsn)
     owner = an_id()

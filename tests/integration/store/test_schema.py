@@ -45,7 +45,7 @@ def test_migrating_again_changes_nothing(dsn: str) -> None:
     migrate(dsn)
 
     assert partitions(dsn) == before
-    assert run_sql(dsn, "SELECT version_num FROM alembic_version") == [("0005",)]
+    assert run_sql(dsn, "SELECT version_num FROM alembic_version") == [("0006",)]
     assert run_sql(dsn, "SELECT count(*) FROM pg_extension WHERE extname = 'vector'") == [(1,)]
 
 
@@ -126,17 +126,19 @@ def test_a_terminal_status_cannot_be_changed_by_anybody(dsn: str) -> None:
 @pytest.mark.parametrize("status", list(ExecutionStatus))
 def test_the_database_knows_every_status_and_which_are_terminal(dsn: str, status: ExecutionStatus) -> None:
     insert = (
-        "INSERT INTO executions (id, workspace_id, definition, status, trigger_type, input_data, owner) "
-        "VALUES (%s, %s, '{}', %s, 'manual', '{}', %s)"
+        "INSERT INTO executions (id, workspace_id, definition, status, trigger_type, input_data, owner, wake_at) "
+        "VALUES (%s, %s, '{}', %s, 'manual', '{}', %s, %s)"
     )
-    run_sql(dsn, insert, an_id(), an_id(), status.value, an_id())
+    rests = status in (ExecutionStatus.WAITING, ExecutionStatus.PAUSED)
+    owner, wake_at = (None, "infinity") if rests else (an_id(), None)
+    run_sql(dsn, insert, an_id(), an_id(), status.value, owner, wake_at)
     other = ExecutionStatus.QUEUED if status is not ExecutionStatus.QUEUED else ExecutionStatus.RUNNING
 
     if status in TERMINAL:
         with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="for ever"):
             run_sql(dsn, "UPDATE executions SET status = %s", other.value)
     else:
-        run_sql(dsn, "UPDATE executions SET status = %s", other.value)
+        run_sql(dsn, "UPDATE executions SET status = %s, owner = %s", other.value, an_id())
 
 
 async def never_scanned(pool: Pool, statement: str, parameters: dict[str, object]) -> str:

@@ -1,12 +1,15 @@
 """One execution on one owner: what is written when, what may start before it, what a failure or a cancel leaves behind."""
 
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
 
+from tests.contract.making import flush, node
 from tests.unit.actors.plant import Plant
-from workflow.ports import LeaseEnd
+from workflow.events import ExecutionStarted, NodeCompleted, to_body
+from workflow.ports import EventRow, LeaseEnd
 from workflow.states import ExecutionStatus, NodeStatus
 
 
@@ -86,6 +89,32 @@ async def test_an_at_most_once_node_starts_only_when_its_start_is_committed(plan
     assert plant.world.journal == [f"{finished.id}:once:0"]
     before = process.flushes[0]
     assert before.events[-1].kind == "node.started"
+
+
+async def test_an_at_most_once_node_whose_cause_is_committed_still_waits_for_its_start_to_be(plant: Plant):
+    """Its owner had stumbled just before it: the next one of the same epoch has nothing to write but the start."""
+    process = plant.process()
+    accepted, _ = await plant.accept("a -> once", owner=process.id)
+    before = [
+        ExecutionStarted(at_ms=plant.now_ms, epoch=1),
+        NodeCompleted(at_ms=plant.now_ms, node_id="a", run_index=0, attempt=1, handles={"main": 1}, duration_ms=1),
+    ]
+    rows = [
+        EventRow(seq=seq, kind=event.kind, at_ms=event.at_ms, body=orjson.dumps(to_body(event)))
+        for seq, event in enumerate(before, 1)
+    ]
+    part = flush(accepted.id, last_seq=0, nodes=[node("a", output=b'{"main": [{"json": {"n": 1}}]}')])
+    await process.executions.flush([replace(part, events=rows)])
+    process.may_flush.clear()
+    process.owner.take(await process.executions.read_owned(process.id, accepted.id))
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+    assert plant.world.journal == []
+    process.may_flush.set()
+    await plant.world.until(lambda: plant.row(accepted.id).status.terminal)
+    assert plant.world.journal == [f"{accepted.id}:once:0"]
+    assert [row.kind for row in process.flushes[0].events] == ["node.started"]
 
 
 async def test_nothing_visible_starts_past_the_deadline_of_the_lease(plant: Plant):

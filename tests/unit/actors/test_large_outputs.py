@@ -53,14 +53,21 @@ async def test_a_large_output_is_a_blob_and_the_row_names_it(plant: Plant):
 
 async def test_nothing_is_flushed_before_its_blobs_are_there(plant: Plant):
     process = plant.process()
+    flush, absent = process.executions.flush, []
+
+    async def watched(parts):
+        named = [node.output_ref for part in parts for node in part.nodes if node.output_ref is not None]
+        absent.extend(ref for ref in named if (WORKSPACE, ref.sha256) not in plant.store.blobs)
+        return await flush(parts)
+
+    process.executions.flush = watched
     for _ in range(3):
         plant.store.fail_next_put()
     finished = await (await plant.push(process, "a -> b -> c", a=LARGE))
 
     assert finished.ending.status is ExecutionStatus.COMPLETED
-    assert all(
-        (WORKSPACE, node.output_ref.sha256) in plant.store.blobs for part in process.flushes for node in part.nodes
-    )
+    assert [node.output_ref is None for part in process.flushes for node in part.nodes] == [False] * 3
+    assert absent == []
 
 
 async def test_error_items_may_be_large(plant: Plant):

@@ -1,7 +1,7 @@
 """The lease of a process: renewed while its loop ticks, deadlines counted from before the renewal, replaced when it was lost."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,11 +21,26 @@ class Bench:
         self.now_s = 1_000.0
         self.store = MemoryStore(lambda: int(self.now_s * 1000))
         self.leases = MemoryLeases(self.store)
+        self.looks = 0
         self.reports: list[LeaseReport] = []
         self.reported = threading.Condition()
-        holder = LeaseHolder(id=new_id(), cluster_id="c", actor_id="a", actor_name="n", host="h", pid=1, slots=4)
-        self.keeper = LeaseKeeper(self.leases, holder, TIMES, new_id=new_id, report=self._take, now=lambda: self.now_s)
+        self.keeper = self.another_keeper()
         self.keeper.start()
+
+    def another_keeper(self) -> LeaseKeeper:
+        holder = LeaseHolder(id=new_id(), cluster_id="c", actor_id="a", actor_name="n", host="h", pid=1, slots=4)
+        return LeaseKeeper(self.leases, holder, TIMES, new_id=new_id, report=self._take, now=self._look)
+
+    def _look(self) -> float:
+        with self.reported:
+            self.looks += 1
+            self.reported.notify_all()
+        return self.now_s
+
+    def until(self, truth: Callable[[], bool]) -> None:
+        """Wait for what follows from a look at the clock or from a report."""
+        with self.reported:
+            assert self.reported.wait_for(truth, timeout=5)
 
     def _take(self, report: LeaseReport) -> None:
         with self.reported:
@@ -61,6 +76,58 @@ def test_a_lease_is_valid_until_its_time_less_a_margin_has_passed(bench: Bench):
     assert bench.keeper.valid
 
 
+def test_the_time_that_a_renewal_takes_is_not_the_holders(bench: Bench):
+    renew = bench.leases.renew
+
+    def slow(*arguments: object) -> Renewal | None:
+        answer = renew(*arguments)
+        bench.now_s += 3
+        return answer
+
+    bench.leases.renew = slow
+    bench.turn()
+
+    bench.now_s += 1.9
+    assert bench.keeper.valid
+    bench.now_s += 0.2
+    assert not bench.keeper.valid, "the database counts from when it was asked"
+
+
+def test_the_time_that_a_registration_takes_is_not_the_holders(bench: Bench):
+    register = bench.leases.register
+
+    def slow(*arguments: object) -> None:
+        register(*arguments)
+        bench.now_s += 3
+
+    bench.leases.register = slow
+    other = bench.another_keeper()
+    other.start()
+
+    bench.now_s += 1.9
+    assert other.valid
+    bench.now_s += 0.2
+    assert not other.valid, "the database counts from when it was asked"
+    other.close()
+
+
+def test_nothing_visible_may_start_between_the_loss_of_a_lease_and_the_next(bench: Bench):
+    valid: list[bool] = []
+    register = bench.leases.register
+
+    def watched(*arguments: object) -> None:
+        valid.append(bench.keeper.valid)
+        register(*arguments)
+
+    bench.leases.register = watched
+    bench.leases.end(bench.keeper.id, LeaseEnd.EXPIRED)
+    bench.turn()
+    bench.turn()
+
+    assert valid == [False]
+    assert bench.keeper.valid
+
+
 def test_a_lease_that_was_not_taken_away_is_simply_renewed_however_late(bench: Bench):
     lease_id = bench.keeper.id
     bench.now_s += 60
@@ -93,10 +160,13 @@ def test_nothing_is_renewed_while_the_event_loop_is_silent(bench: Bench):
     bench.leases.renew = lambda *arguments: renewed.append(arguments) or renew(*arguments)
     bench.now_s += LOOP_SILENCE_MAX_S + 0.1
 
+    looks = bench.looks
     bench.keeper.renew_now()
-    bench.turn(tick=True)
+    bench.until(lambda: bool(renewed) or bench.looks >= looks + 2)
+    assert renewed == [], "it looked twice: whether the loop is silent, and for how long, to say so"
 
-    assert len(renewed) == 1, "the turn in silence did not renew, the one after the tick did"
+    bench.turn()
+    assert len(renewed) == 1
 
 
 def test_a_database_that_is_away_is_asked_again_until_it_answers(bench: Bench):

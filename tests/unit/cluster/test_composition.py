@@ -52,7 +52,15 @@ def test_the_pool_gets_exactly_what_its_config_has(make):
     plan = driver_plan(made.settings, made.home, ports_of(made), "postgresql://x", "10.0.0.1:1")
     config = PoolConfig(**plan.pool)
     assert (config.size, config.dsn, config.cluster_id) == (3, "postgresql://x", made.home.instance)
-    assert {"dsn", "namespace", "replicas", "blobs_folder", "limits"} == plan.application.keys()
+    assert {
+        "dsn",
+        "namespace",
+        "replicas",
+        "blobs_folder",
+        "limits",
+        "link_key",
+        "public_url",
+    } == plan.application.keys()
 
 
 def test_workflows_may_be_let_at_the_own_api_whichever_port_it_has(make):

@@ -87,10 +87,12 @@ class Play:
         return self.tell(ExecutionResumed(at_ms=2, epoch=epoch))
 
     def wait(self, name: str, until_ms: int = 0) -> list[str]:
-        return self.tell(NodeWaiting(at_ms=2, **self._present(name), until_ms=until_ms))
+        wait = self.state.nodes[self.plan.by_id[name]].waits
+        return self.tell(NodeWaiting(at_ms=2, **self._present(name), wait=wait, until_ms=until_ms))
 
     def wake(self, name: str, cause: Wake = Wake.SIGNAL) -> list[str]:
-        return self.tell(NodeWoken(at_ms=2, **self._present(name), cause=cause))
+        wait = self.state.nodes[self.plan.by_id[name]].waits
+        return self.tell(NodeWoken(at_ms=2, **self._present(name), wait=wait, cause=cause))
 
     def recover(self, name: str, decision: Recovery, **handles: int) -> list[str]:
         return self.tell(NodeRecovered(at_ms=2, **self._present(name), decision=decision, handles=handles))

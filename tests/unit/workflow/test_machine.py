@@ -10,12 +10,14 @@ from workflow.events import (
     ExecutionFinished,
     ExecutionResumed,
     ExecutionStarted,
+    ExecutionTimedOut,
     NodeCompleted,
+    NodeFailed,
     NodeStarted,
 )
 from workflow.machine import IllegalEvent, outstanding, replay, step
 from workflow.state import initial
-from workflow.states import ExecutionStatus, NodeStatus
+from workflow.states import TERMINAL, ExecutionStatus, NodeStatus
 
 
 def test_a_chain_starts_one_after_the_other():
@@ -126,6 +128,33 @@ def test_an_at_most_once_node_that_was_not_announced_starts():
     play.start()
 
     assert play.resume() == ["start once #2"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ExecutionStarted(at_ms=9, epoch=2),
+        ExecutionResumed(at_ms=9, epoch=2),
+        NodeStarted(at_ms=9, node_id="b", run_index=0, attempt=1),
+        NodeCompleted(at_ms=9, node_id="b", run_index=0, attempt=1, handles={"main": 1}, duration_ms=1),
+        NodeFailed(at_ms=9, node_id="b", run_index=0, attempt=1, code="boom", message="", duration_ms=1, handles={}),
+        CancelRequested(at_ms=9, by="me"),
+        ExecutionTimedOut(at_ms=9),
+        *(ExecutionFinished(at_ms=9, status=status) for status in sorted(TERMINAL)),
+    ],
+    ids=lambda event: event.kind,
+)
+def test_nothing_moves_an_execution_that_has_ended(event):
+    play = Play(graph("a -> b"))
+    play.start()
+    play.done("a")
+    play.tell(CancelRequested(at_ms=2, by="me"))
+    play.finish(ExecutionStatus.CANCELLED)
+    before = replay(play.plan, play.log)
+
+    assert step(play.state, event) == []
+    assert play.state == before
+    assert outstanding(play.state) == []
 
 
 def test_a_resumed_execution_that_had_failed_only_has_to_finish():

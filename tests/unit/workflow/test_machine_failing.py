@@ -38,6 +38,12 @@ def test_an_attempt_lost_to_a_crash_is_not_one_of_the_users():
     assert play.fail("a") == ["finish failed boom"]
 
 
+def test_a_node_that_may_start_once_is_not_tried_again_whatever_its_policy_says():
+    play = Play(graph("once -> b", nodes={"once": RETRY}))
+    play.start()
+    assert play.fail("once") == ["finish failed boom"]
+
+
 def test_a_wait_for_the_next_attempt_survives_a_crash():
     play = Play(graph("a", nodes={"a": RETRY}))
     play.start()

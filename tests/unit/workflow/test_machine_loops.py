@@ -67,6 +67,19 @@ def test_a_round_waits_for_all_of_its_body_and_joins_count_per_round():
     assert play.done("loop", done=1) == ["start z"]
 
 
+def test_what_a_former_round_gives_is_stale():
+    play = begun("loop:loop -> b -> loop; loop:done -> z")
+    play.done("loop", loop=1)
+    play.done("b")
+    former = play.log[-1]
+    play.done("loop", loop=1)
+    before = replay(play.plan, play.log)
+
+    assert play.state.nodes[play.plan.by_id["b"]].run_index == former.run_index + 1
+    assert play.tell(former) == []
+    assert play.state == before
+
+
 def test_a_loop_that_ends_at_once_skips_its_body():
     play = begun("loop:loop -> b -> loop; loop:done -> c")
     assert play.done("loop", done=1) == ["skip b", "start c"]

@@ -101,7 +101,9 @@ class World:
         node = self.plan.nodes[command.node]
         if self.waits_left and self.draw.draw(st.integers(0, 7)) == 7:
             self.waits_left -= 1
-            self.tell(NodeWaiting(at_ms=3, **self._names(command), until_ms=self.draw.draw(st.integers(0, 9))))
+            wait = self.state.nodes[command.node].waits
+            until_ms = self.draw.draw(st.integers(0, 9))
+            self.tell(NodeWaiting(at_ms=3, **self._names(command), wait=wait, until_ms=until_ms))
             return
         if node.effect is not Effect.PURE:
             self.tell(NodeStarted(at_ms=2, node_id=node.id, run_index=command.run_index, attempt=command.attempt))
@@ -146,7 +148,8 @@ class World:
         index = self.draw.draw(st.sampled_from(sorted(self.state.waiting)))
         node = self.state.nodes[index]
         names = {"node_id": self.plan.nodes[index].id, "run_index": node.run_index, "attempt": node.attempt}
-        self.tell(NodeWoken(at_ms=6, **names, cause=self.draw.draw(st.sampled_from(Wake))))
+        cause = self.draw.draw(st.sampled_from(Wake))
+        self.tell(NodeWoken(at_ms=6, **names, wait=node.waits, cause=cause))
 
     def rest(self) -> None:
         """The owner lets go; somebody else goes on."""

@@ -1,0 +1,6 @@
+"""All mutants."""
+
+from tests.mutants.of_engine import OF_ENGINE
+from tests.mutants.of_store import OF_STORE
+
+MUTANTS = (*OF_STORE, *OF_ENGINE)
