@@ -104,9 +104,8 @@ async def replay(services: Services, wish: Wish, execution_id: UUID, asked: dict
     await _check_input(services, wish, former, begin.document, asked)
     new = _repetition(wish, former, begin, "replay" if from_node is None else "partial_replay", 0)
     new = replace(new, workflow_version=chosen.version, definition=chosen.stored)
-    if given:
-        new = await _with_input(services, new, input_json(asked["input"], services.config.limits.input_bytes_max))
-    return await _submit(services, new)
+    data = input_json(asked["input"], services.config.limits.input_bytes_max) if given else None
+    return await _submit(services, new, data)
 
 
 async def with_last_data(services: Services, wish: Wish, workflow_id: UUID, node_id: str) -> Accepted:
@@ -281,8 +280,10 @@ def _skipped(rows: Rows, made: Rerun | None) -> list[NodeRow]:
     return [] if made is None else [rows.skipped(index, run_index) for index, run_index in made.skipped]
 
 
-async def _with_input(services: Services, new: Repetition, data: bytes) -> Repetition:
-    """Return the execution with another input, which is made durable as a blob where it is large."""
+async def _with_input(services: Services, new: Repetition, data: bytes | None) -> Repetition:
+    """Return the execution with another input, if there is one, which is made durable as a blob where it is large."""
+    if data is None:
+        return new
     if len(data) <= services.config.limits.blob_above_bytes:
         return replace(new, input=data)
     reference = reference_to(data)
@@ -290,9 +291,9 @@ async def _with_input(services: Services, new: Repetition, data: bytes) -> Repet
     return replace(new, input=b"null", input_ref=reference)
 
 
-async def _submit(services: Services, new: Repetition) -> Accepted:
+async def _submit(services: Services, new: Repetition, given: bytes | None = None) -> Accepted:
     async def insert() -> Accepted:
-        accepted = await services.repeating.accept(new)
+        accepted = await services.repeating.accept(await _with_input(services, new, given))
         if isinstance(accepted, WorkflowStatus):
             raise state_conflict(accepted, "execute")
         if accepted.outcome is Outcome.KEY_MISMATCH:
