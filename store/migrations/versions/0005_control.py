@@ -2,6 +2,8 @@
 
 The trigger is how a child's end reaches its parent: a signal in the transaction that ends the child. It reads the
 parent's row but never locks it, so that a parent that cancels its children cannot wait for them in a circle.
+Where a wake-up is unread already, that one is locked: a parent that takes it up meanwhile then waits for this end, and
+sees it. Without that it could look before the end is committed, and nobody would wake it again.
 """
 
 from alembic import op
@@ -57,7 +59,7 @@ BEGIN
     SELECT gen_random_uuid(), p.workspace_id, p.id, 'wake', NEW.parent_node_id, NEW.parent_run_index, '{{}}'
     FROM executions p
     WHERE p.id = NEW.parent_execution_id AND p.workspace_id = NEW.workspace_id AND p.status NOT IN ({ENDS})
-    ON CONFLICT DO NOTHING;
+    ON CONFLICT (execution_id, kind, node_id, run_index) WHERE read_at IS NULL DO UPDATE SET body = EXCLUDED.body;
     RETURN NULL;
 END $$;
 CREATE TRIGGER executions_child_ended AFTER UPDATE OF status ON executions FOR EACH ROW

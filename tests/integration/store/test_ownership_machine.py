@@ -19,11 +19,11 @@ from store.children import NewChild, PostgresChildren
 from store.inbox import From, Inbox
 from store.requests import PostgresRequests
 from tests.contract.conftest import workflow_in_postgres
-from tests.contract.making import an_id
+from tests.contract.making import an_id, claim
 from tests.integration.store.ownership import HOUR_MS, PICK, Grip, Known, Ownership, now_ms
 from workflow.answers import Answer
 from workflow.errors import Conflict, Fenced
-from workflow.ports import Claimed, Isolation, Rest, SignalKind
+from workflow.ports import Rest, SignalKind
 from workflow.states import ExecutionStatus
 from workflow.waiting import NewRequest, RequestStatus, RequestType
 
@@ -56,7 +56,7 @@ class Outside(Ownership):
         self.asked: dict[tuple[UUID, str, int], Asked] = {}
 
     @precondition(lambda self: self.grips)
-    @rule(pick=PICK, node=NODES, run=RUNS, approvals=st.integers(1, 2), expires=st.booleans())
+    @rule(pick=PICK, node=NODES, run=RUNS, approvals=st.integers(1, 2), expires=st.sampled_from([True, True, False]))
     def ask(self, pick: int, node: str, run: int, approvals: int, expires: bool) -> None:
         """Whoever believes to own an execution asks: a request is made once, and by its owner."""
         self.ask_with(self.grips[pick % len(self.grips)], (node, run), approvals, expires=expires)
@@ -67,7 +67,13 @@ class Outside(Ownership):
             type=RequestType.APPROVAL, approvals_required=approvals, timeout_ms=HOUR_MS if expires else None
         )
         opening = self.requests.open(
-            claim_of(grip), run, 0, new, request_id=identity, token_hash=identity.bytes, now_ms=now_ms()
+            claim(grip.execution_id, grip.epoch),
+            run,
+            0,
+            new,
+            request_id=identity,
+            token_hash=identity.bytes,
+            now_ms=now_ms(),
         )
         if key not in self.asked and not self.rightful(grip):
             with pytest.raises(Fenced):
@@ -112,7 +118,7 @@ class Outside(Ownership):
         assert self.do(responding).open.status is asked.status
 
     @precondition(lambda self: self.asked)
-    @rule(pick=PICK, late=st.booleans())
+    @rule(pick=PICK, late=st.sampled_from([True, True, False]))
     def look(self, pick: int, late: bool) -> None:
         """An owner looks, as one does when the time has come: only what is pending times out."""
         timed = [asked for asked in self.asked.values() if asked.expires and asked.status is RequestStatus.PENDING]
@@ -150,7 +156,7 @@ class Outside(Ownership):
         known = self.known[grip.execution_id]
         new = [new_child(self.workflow, place, awaited=awaited) for place in range(count)]
         starting = self.children.start(
-            claim_of(grip), (node, 0), new, trigger="sub_workflow", deadline_ms=None, depth_max=2
+            claim(grip.execution_id, grip.epoch), (node, 0), new, trigger="sub_workflow", deadline_ms=None, depth_max=2
         )
         if not self.rightful(grip):
             with pytest.raises(Fenced):
@@ -168,18 +174,24 @@ class Outside(Ownership):
             )
             self.tried["child"] += 1
 
-    @rule(pick=PICK, rests=st.booleans())
-    def child_ends_as_its_parent_writes(self, pick: int, rests: bool) -> None:
-        """In one flush, as two executions of one actor are written."""
+    @rule(pick=PICK, rests=st.booleans(), together=st.booleans())
+    def child_ends_as_its_parent_writes(self, pick: int, rests: bool, together: bool) -> None:
+        """In one flush, as two executions of one actor are written, or one after the other."""
         held = {grip.execution_id: grip for grip in self.grips if self.rightful(grip)}
-        pairs = [(child, known.parent[0]) for child in held if (known := self.known[child]).parent is not None]
-        pairs = [(child, parent) for child, parent in pairs if parent in held]
-        if not pairs:
+        children = [(i, known.parent[0]) for i, known in self.known.items() if known.parent and known.parent[0] in held]
+        children = [(i, parent) for i, parent in children if i in held or self.claimable(i)]
+        if not children:
             return
-        child, parent = pairs[pick % len(pairs)]
+        child, parent = children[pick % len(children)]
+        if child not in held:
+            claimed = self.do(self.store.claim_one(self.live[-1], child))
+            assert claimed is not None
+            self.taken(claimed, self.live[-1])
+            held[child] = self.grips[-1]
         rest = Rest(status=ExecutionStatus.WAITING, wake_ms=None) if rests else None
-        parts = [self.part_of(held[child], end=True), self.part_of(held[parent], rest=rest)]
-        self.flushed(parts)
+        parts = [self.part_of(held[parent], rest=rest), self.part_of(held[child], end=True)]
+        for batch in [parts] if together else [parts[:1], parts[1:]]:
+            self.flushed(batch)
         assert not rests or self.claimable(parent)
 
     @precondition(lambda self: self.grips)
@@ -201,24 +213,6 @@ class Outside(Ownership):
         found = {identity: (RequestStatus(status), count, told) for identity, status, count, told in rows}
         decided = {RequestStatus.APPROVED, RequestStatus.REJECTED}
         assert found == {a.id: (a.status, a.given, a.status in decided) for a in self.asked.values()}
-
-
-def claim_of(grip: Grip) -> Claimed:
-    return Claimed(
-        id=grip.execution_id,
-        workspace_id=an_id(),
-        workflow_id=None,
-        workflow_version=None,
-        workflow_name="",
-        definition=b"{}",
-        input=b"null",
-        epoch=grip.epoch,
-        last_seq=0,
-        recovered=False,
-        losses=0,
-        crashes=0,
-        isolation=Isolation.POOLED,
-    )
 
 
 def new_child(workflow_id: UUID, place: int, *, awaited: bool) -> NewChild:
