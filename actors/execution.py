@@ -416,6 +416,12 @@ class ExecutionLoop:
         if index is None:
             return
         node = self._state.nodes[index]
+        # What has come before the wake-up is committed need not wake it again: it is looked up after that.
+        others = [each for each in (*self._signals, *self._too_early) if _same_run(each, signal)]
+        for other in others:
+            self._journal.read_signal(other.id)
+        self._signals = deque(each for each in self._signals if each not in others)
+        self._too_early = [each for each in self._too_early if each not in others]
         if node.failed_with:
             self._ask(AskRecovery(index, node.run_index, node.asked, *node.failed_with))
         else:
@@ -539,3 +545,8 @@ class ExecutionLoop:
             nodes_completed=self._results.completed_count,
             last_seq=self._journal.seq,
         )
+
+
+def _same_run(one: Signal, other: Signal) -> bool:
+    """Whether both wake the same run of a node."""
+    return one.kind is other.kind and (one.node_id, one.run_index) == (other.node_id, other.run_index)

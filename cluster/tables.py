@@ -129,15 +129,13 @@ def stats_view(found: Answer) -> RenderableType:
 
 def requests_table(found: Iterable[Answer]) -> Table:
     """Return requests to people as a table."""
-    table = _table("id", "kind", "title", "state", "actions", "asked", "until")
+    table = _table("id", "kind", "title", "state", "until")
     for one in found:
         table.add_row(
             Text(one["id"]),
             Text(one["type"]),
             Text(one["title"]),
             status_text(one["status"]),
-            Text(", ".join(one["actions"])),
-            _moment(one["created_at"]),
             _moment(one["expires_at"]) if one["expires_at"] else "",
         )
     return table

@@ -19,6 +19,7 @@ from store.outages import transaction
 from store.tables import (
     blob_references,
     executions,
+    hitl_requests,
     idempotency_keys,
     node_executions,
     signals,
@@ -35,6 +36,7 @@ OWNED = (
     (node_executions, node_executions.c.execution_id),
     (stream_events, stream_events.c.execution_id),
     (signals, signals.c.execution_id),
+    (hitl_requests, hitl_requests.c.execution_id),
     (idempotency_keys, idempotency_keys.c.execution_id),
     (blob_references, blob_references.c.execution_id),
 )

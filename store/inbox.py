@@ -54,7 +54,6 @@ WITH decided AS (
     INSERT INTO signals (id, workspace_id, execution_id, kind, node_id, run_index, body)
     SELECT gen_random_uuid(), workspace_id, execution_id, 'wake', node_id, run_index, '{}' FROM decided
     WHERE status <> 'pending'
-    ON CONFLICT DO NOTHING
 )
 INSERT INTO audit_entries (id, workspace_id, user_id, workflow_id, execution_id, node_id, action_type, request_details,
     response, response_time_ms, ip_address, user_agent)

@@ -151,9 +151,7 @@ class MemoryExecutions:
     def wake(self, signal_id: UUID, execution_id: UUID, node_id: str, run_index: int) -> None:
         """Leave a wake-up for a node's run, as the end of a child or an answer does."""
         row = self._store.executions.get(execution_id)
-        what = (SignalKind.WAKE, node_id, run_index)
-        unread = [(s.kind, s.node_id, s.run_index) for s in self._store.signals_of(execution_id)]
-        if row is not None and not row.status.terminal and what not in unread:
+        if row is not None and not row.status.terminal:
             self._store.unread[signal_id] = Signal(
                 id=signal_id,
                 execution_id=execution_id,

@@ -113,7 +113,15 @@ class Api:
         return answer.json()
 
     def cancel(self, execution_id: UUID) -> httpx2.Response:
-        return self.http.post(f"{self.workspace}/executions/{execution_id}/cancel")
+        return self.control(execution_id, "cancel")
+
+    def control(self, execution_id: UUID, what: str) -> httpx2.Response:
+        """Cancel, pause or resume an execution."""
+        return self.http.post(f"{self.workspace}/executions/{execution_id}/{what}")
+
+    def respond(self, request_id: UUID, action: str) -> httpx2.Response:
+        """Answer what an execution asks."""
+        return self.http.post(f"{self.workspace}/hitl/{request_id}/respond", json={"action": action})
 
 
 class RunningInstance:

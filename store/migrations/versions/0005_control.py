@@ -2,8 +2,9 @@
 
 The trigger is how a child's end reaches its parent: a signal in the transaction that ends the child. It reads the
 parent's row but never locks it, so that a parent that cancels its children cannot wait for them in a circle.
-Where a wake-up is unread already, that one is locked: a parent that takes it up meanwhile then waits for this end, and
-sees it. Without that it could look before the end is committed, and nobody would wake it again.
+
+Wake-ups are never left out because one is unread already: that one may be marked read, and what it is about looked up,
+before the transaction that left the second one out has committed. (Seen: a parent that waited for ever.)
 """
 
 from alembic import op
@@ -49,7 +50,8 @@ ALTER TABLE signals ADD COLUMN node_id text NOT NULL DEFAULT '', ADD COLUMN run_
 ALTER TABLE signals DROP CONSTRAINT signals_kind_check;
 ALTER TABLE signals ADD CONSTRAINT signals_kind_check CHECK (kind IN ('cancel', 'pause', 'resume', 'wake'));
 DROP INDEX signals_unread;
-CREATE UNIQUE INDEX signals_unread ON signals (execution_id, kind, node_id, run_index) WHERE read_at IS NULL;
+CREATE UNIQUE INDEX signals_unread ON signals (execution_id, kind) WHERE read_at IS NULL AND kind <> 'wake';
+CREATE INDEX signals_wake ON signals (execution_id) WHERE read_at IS NULL AND kind = 'wake';
 """
 
 CHILDREN = f"""
@@ -58,8 +60,7 @@ BEGIN
     INSERT INTO signals (id, workspace_id, execution_id, kind, node_id, run_index, body)
     SELECT gen_random_uuid(), p.workspace_id, p.id, 'wake', NEW.parent_node_id, NEW.parent_run_index, '{{}}'
     FROM executions p
-    WHERE p.id = NEW.parent_execution_id AND p.workspace_id = NEW.workspace_id AND p.status NOT IN ({ENDS})
-    ON CONFLICT (execution_id, kind, node_id, run_index) WHERE read_at IS NULL DO UPDATE SET body = EXCLUDED.body;
+    WHERE p.id = NEW.parent_execution_id AND p.workspace_id = NEW.workspace_id AND p.status NOT IN ({ENDS});
     RETURN NULL;
 END $$;
 CREATE TRIGGER executions_child_ended AFTER UPDATE OF status ON executions FOR EACH ROW
@@ -131,7 +132,7 @@ DROP TABLE audit_entries, hitl_requests;
 DROP TRIGGER executions_child_ended ON executions;
 DROP FUNCTION wake_parent();
 DELETE FROM signals WHERE kind <> 'cancel';
-DROP INDEX signals_unread;
+DROP INDEX signals_wake, signals_unread;
 ALTER TABLE signals DROP CONSTRAINT signals_kind_check;
 ALTER TABLE signals ADD CONSTRAINT signals_kind_check CHECK (kind IN ('cancel'));
 ALTER TABLE signals DROP COLUMN node_id, DROP COLUMN run_index;
