@@ -30,6 +30,7 @@ from store.engine import Pool, StoreConfig, make_pool
 from store.executions import PostgresExecutions
 from store.idempotent_writes import IdempotentWrites
 from store.leases import PostgresLeases
+from store.moot_signals import MootSignals
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
 from store.partitions import extend_partitions
 from store.requests import PostgresRequests
@@ -46,6 +47,8 @@ BLOB_GRACE_MS = 3_600_000
 """Longer than any put and the flush or insert that follows it take."""
 KEYS_EVERY_S = 300.0
 """How long an idempotency key may be kept beyond its 24 hours."""
+SIGNALS_EVERY_S = 300.0
+"""How long a signal that came as its execution ended may be shown as unread: each claim looks past it until then."""
 COMPANY_MS = 5
 """How long the answer for an execution that has ended waits for others of the same call, which share its flush."""
 
@@ -295,12 +298,13 @@ class SupervisorProcess:
         config = self._config
         pool = make_pool(StoreConfig(dsn=config.dsn, application_name="rayloom-supervisor", pool_size_max=2))
         await pool.open()
-        blobs, writes = make_blobs(pool, config.blobs_folder), IdempotentWrites(pool)
+        blobs, writes, signals = make_blobs(pool, config.blobs_folder), IdempotentWrites(pool), MootSignals(pool)
         self._sweeping = [
             asyncio.get_running_loop().create_task(sweep_for_ever(what, sweep, every_s))
             for what, sweep, every_s in (
                 ("blobs", lambda: blobs.sweep(BLOB_GRACE_MS), BLOB_GRACE_MS / 1000),
                 ("keys", writes.forget, KEYS_EVERY_S),
+                ("signals", signals.read, SIGNALS_EVERY_S),
             )
         ]
         self._supervisor = Supervisor(

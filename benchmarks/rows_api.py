@@ -113,12 +113,12 @@ def queued_10000(bench: Bench) -> Row:
     """
     call = bench.api.submitting_call(workflow_id := bench.api.store(set_if_set()))
     load(bench, call, CONNECTIONS, Budget(count=CONNECTIONS))
-    _await_all(bench, workflow_id, CONNECTIONS)
+    until_ended(bench, workflow_id, CONNECTIONS)
     before = pss_by_group(bench.running, bench.data_dir)
     tally = load(bench, call, SUBMITTERS, Budget(count=QUEUED))
     backlog = QUEUED + CONNECTIONS - _count(bench, workflow_id, terminal=True)
     asked_s = time.perf_counter()
-    last_s = _await_all(bench, workflow_id, QUEUED + CONNECTIONS)
+    last_s = until_ended(bench, workflow_id, QUEUED + CONNECTIONS)
     overall = QUEUED / (last_s - tally.began_s)
     rate = backlog / (last_s - asked_s) if backlog >= BACKLOG_MIN else overall
     completed = _count(bench, workflow_id, terminal=False) - CONNECTIONS
@@ -155,7 +155,8 @@ def _growth(before: dict[str, float], after: dict[str, float]) -> dict[str, floa
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _await_all(bench: Bench, workflow_id: str, count: int) -> float:
+def until_ended(bench: Bench, workflow_id: str, count: int) -> float:
+    """Wait until so many executions of a workflow have ended; when that was (`perf_counter`). Raises `RuntimeError`."""
     deadline_s = time.perf_counter() + DRAIN_LIMIT_S
     while _count(bench, workflow_id, terminal=True) < count:
         if time.perf_counter() > deadline_s:

@@ -55,9 +55,17 @@ def load_settings() -> Settings:
 
 
 def settle_ports(instance: Instance) -> Ports:
-    """Return this start's ports, and remember them. Raises `Conflict` when the API's own port is taken."""
+    """Return this start's ports, and remember them. Raises `Conflict` when the API's own port is taken.
+
+    A database of ours that has outlived its keeper keeps its port: it is adopted with it, and workflows must not reach it.
+    """
     chosen, home = instance.settings, instance.home
-    wanted = {"api": chosen.serve.port, "postgres": chosen.database.port, "dashboard": chosen.ray.dashboard_port}
+    database = None if chosen.database.url else embedded_server(instance, chosen.database.port).running_port()
+    wanted = {
+        "api": chosen.serve.port,
+        "postgres": database or chosen.database.port,
+        "dashboard": chosen.ray.dashboard_port,
+    }
     ports = settle(home.remembered_ports(), wanted, home.root, is_free)
     if not is_free(ports.api):
         holder = listener_on(ports.api)

@@ -20,6 +20,7 @@ from workflow.spec import (
     Outputs,
 )
 from workflow.states import ExecutionStatus
+from workflow.values import encode
 from workflow.waiting import Child, ChildState, Suspend
 
 CHILDREN_MAX = 10_000
@@ -121,7 +122,7 @@ def _children(context: NodeContext, config: Config, items: Items, *, awaited: bo
             children[place] = Child(
                 workflow_id=_workflow_id(own["workflow_id"]),
                 version=own.get("version"),
-                input=orjson.dumps(data),
+                input=encode(data),
                 place=place,
                 awaited=awaited,
             )

@@ -55,8 +55,20 @@ SPEC = NodeSpec(
                     "the options or by the form; the items go to `answered`."
                 ),
             },
-            "title": {"type": "string", "minLength": 1, "maxLength": 200, "title": "Title"},
-            "message": {"type": "string", "maxLength": 10_000, "default": "", "title": "Message"},
+            "title": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 200,
+                "title": "Title",
+                "description": "What it is about, in a line.",
+            },
+            "message": {
+                "type": "string",
+                "maxLength": 10_000,
+                "default": "",
+                "title": "Message",
+                "description": "What is asked, with all that is needed to decide.",
+            },
             "options": {
                 "type": "array",
                 "maxItems": 50,

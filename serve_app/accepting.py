@@ -76,6 +76,28 @@ class Acceptor:
         task = asyncio.get_running_loop().create_task(self._accept(request), context=Context())
         return await asyncio.shield(task)
 
+    async def queue(
+        self, workspace_id: UUID, isolation: Isolation, insert: Callable[[], Awaitable[Accepted]]
+    ) -> Accepted:
+        """Return what an insert of a queued execution accepts, if there is room in the queue. Raises `Overloaded`, and what it raises."""
+        task = asyncio.get_running_loop().create_task(self._queue(workspace_id, isolation, insert), context=Context())
+        return await asyncio.shield(task)
+
+    async def _queue(
+        self, workspace_id: UUID, isolation: Isolation, insert: Callable[[], Awaitable[Accepted]]
+    ) -> Accepted:
+        if await self._room.full(workspace_id, pushable=False):
+            raise queue_full(workspace_id, self._room.queued_max)
+        self._room.enter(workspace_id, isolation)
+        created = False
+        try:
+            accepted = await insert()
+            created = accepted.outcome is Outcome.CREATED
+        finally:
+            self._room.leave(workspace_id, isolation, entered=True, queued=created)
+        self._tell_of(accepted, isolation)
+        return accepted
+
     async def _accept(self, request: Request) -> Submitted:
         new = request.new
         pushable = new.isolation is Isolation.POOLED and new.concurrency is None
@@ -170,8 +192,7 @@ class Acceptor:
             message = f"{limit} executions of this workflow{f' with the key {key!r}' if key else ''} are under way, as many as may be"
             raise Conflict(message, "concurrency_limit", {"limit": limit, "key": key})
         if accepted.outcome is Outcome.KEY_MISMATCH:
-            message = "this Idempotency-Key was used before with another request"
-            raise Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})
+            raise key_reused(accepted)
 
     def _tell_of(self, accepted: Accepted, isolation: Isolation) -> None:
         if accepted.outcome is Outcome.REPLAYED:
@@ -204,3 +225,9 @@ def _claimed(request: Request, version: int | None, definition: bytes) -> Claime
         isolation=new.isolation,
         answered=request.waits,
     )
+
+
+def key_reused(accepted: Accepted) -> Unprocessable:
+    """Return the error of a key that another request came with before."""
+    message = "this Idempotency-Key was used before with another request"
+    return Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})

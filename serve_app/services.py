@@ -33,6 +33,7 @@ from store.listing import Listing
 from store.node_items import NodeItems
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
 from store.queue_depth import QueueDepths
+from store.repeating import Repeating
 from store.statistics import Statistician
 from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
@@ -178,6 +179,7 @@ class Services:
     deleting: Deleting
     node_items: NodeItems
     inbox: Inbox
+    repeating: Repeating
     blobs: Blobs
     workflows: Workflows
     workflow_lists: WorkflowLists
@@ -222,6 +224,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             deleting=Deleting(engine),
             node_items=NodeItems(engine, blobs),
             inbox=Inbox(connections, new_id),
+            repeating=Repeating(connections),
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows, documents),

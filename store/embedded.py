@@ -88,6 +88,13 @@ class EmbeddedServer:
         """The port that the server listens on."""
         return self._port
 
+    def running_port(self) -> int | None:
+        """Return the port on which a server of this directory listens now, whoever started it; None when there is none."""
+        if not (self._root / "place.json").is_file():
+            return None
+        place = settle(self._root, self._shelter)
+        return None if self._main_process(place) is None else port_in_file(place.data_dir)
+
     @property
     def pid(self) -> int | None:
         """The pid of the server's main process, when it was started or adopted by this object and not stopped since."""

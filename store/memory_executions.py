@@ -273,7 +273,7 @@ class MemoryExecutions:
         workflow = self._store.workflows.get(new.workflow_id) if new.workflow_id else None
         if workflow is None or workflow.archived or workflow.workspace_id != new.workspace_id:
             return None
-        return max(workflow.versions)
+        return new.workflow_version or max(workflow.versions)
 
     def _insert(self, new: NewExecution, version: int | None, *, pushed: bool, held: bool) -> None:
         now_ms = self._store.now_ms()
@@ -389,7 +389,7 @@ class MemoryExecutions:
     def _definition(self, row: StoredExecution) -> tuple[bytes, str]:
         if row.new.workflow_id is not None and row.workflow_version is not None:
             workflow = self._store.workflows[row.new.workflow_id]
-            return workflow.versions[row.workflow_version], workflow.name
+            return row.new.definition or workflow.versions[row.workflow_version], workflow.name
         definition = row.new.definition or b"{}"
         return definition, json.loads(definition).get("name") or ""
 

@@ -119,8 +119,8 @@ class PostgresRequests:
 def _parameters(new: NewRequest, now_ms: int) -> dict[str, Any]:
     return {
         "type": new.type.value,
-        "title": new.title,
-        "message": new.message,
+        "title": _text(new.title),
+        "message": _text(new.message),
         "options": _json(list(map(dict, new.options))),
         "form_schema": _json(dict(new.form_schema)),
         "context": _json(dict(new.context)),
@@ -133,6 +133,11 @@ def _parameters(new: NewRequest, now_ms: int) -> dict[str, Any]:
         "escalate_to": new.escalate_to,
         "expires_ms": None if new.timeout_ms is None else now_ms + new.timeout_ms,
     }
+
+
+def _text(text: str) -> str:
+    """Return a text as PostgreSQL can keep it: no NUL, no lone surrogates."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _seconds(ms: int | None) -> int | None:

@@ -25,11 +25,12 @@ WITH input AS MATERIALIZED (
     SELECT * FROM unnest(
         %(ids)s::uuid[], %(workspaces)s::uuid[], %(workflows)s::uuid[], %(definitions)s::json[], %(inputs)s::json[],
         %(nodes_total)s::int[], %(trigger_types)s::text[], %(triggered_by)s::uuid[], %(isolations)s::text[],
-        %(priorities)s::smallint[], %(owners)s::uuid[], %(keys)s::text[], %(fingerprints)s::bytea[], %(input_refs)s::json[]
+        %(priorities)s::smallint[], %(owners)s::uuid[], %(keys)s::text[], %(fingerprints)s::bytea[], %(input_refs)s::json[],
+        %(versions)s::int[]
     ) WITH ORDINALITY AS t (id, workspace_id, workflow_id, definition, input, nodes_total, trigger_type, triggered_by,
-        isolation, priority, owner, key, fingerprint, input_ref, place)
+        isolation, priority, owner, key, fingerprint, input_ref, wanted, place)
 ), resolved AS MATERIALIZED (
-    SELECT i.*, w.version
+    SELECT i.*, COALESCE(i.wanted, w.version) AS version
     FROM input i LEFT JOIN workflows w
         ON w.id = i.workflow_id AND w.workspace_id = i.workspace_id AND w.status IN ('draft', 'active')
     WHERE i.workflow_id IS NULL OR w.id IS NOT NULL
@@ -47,7 +48,7 @@ WITH input AS MATERIALIZED (
 ), created AS (
     INSERT INTO executions (id, workspace_id, workflow_id, workflow_version, definition, input_data, input_ref, nodes_total,
         trigger_type, triggered_by, isolation, priority, status, owner, epoch, queued_at, claimed_at)
-    SELECT id, workspace_id, workflow_id, version, CASE WHEN workflow_id IS NULL THEN definition END, input, input_ref,
+    SELECT id, workspace_id, workflow_id, version, definition, input, input_ref,
         nodes_total, trigger_type, triggered_by, isolation, priority,
         CASE WHEN pushed THEN 'running' ELSE 'queued' END, CASE WHEN pushed THEN owner END, pushed::int,
         clock_timestamp(), CASE WHEN pushed THEN clock_timestamp() END

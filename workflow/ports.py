@@ -80,7 +80,9 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExecution:
-    """An execution to accept. With `workflow_id` the workflow's current version is pinned; else `definition` is stored with it.
+    """An execution to accept. With `workflow_id` a version of the workflow is pinned; a `definition` is stored with it.
+
+    With both, the definition is what is executed: a part of that version.
 
     With an `owner` it is accepted as running under epoch 1, if that owner's lease is live, it is not draining and no pooled
     execution is queued; else as queued.
@@ -102,6 +104,8 @@ class NewExecution:
     idempotency: IdempotencyKey | None = None
     concurrency: Concurrency | None = None
     """With it the execution is never pushed, and held while the key's limit is reached."""
+    workflow_version: int | None = None
+    """The version to pin; without it, the current one."""
 
 
 class Outcome(StrEnum):
@@ -316,6 +320,8 @@ class ExecutionView:
     parent_execution_id: UUID | None = None
     parent_node_id: str = ""
     depth: int = 0
+    retry_count: int = 0
+    """How many executions before it were retried one after the other."""
 
 
 class Executions(Protocol):

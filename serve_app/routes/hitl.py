@@ -68,7 +68,7 @@ async def respond(request_id: RequestId, request: Request, caller: Viewer, servi
 
     Who may answer stands in the request; where it names no roles, everybody who may edit.
     """
-    given = read_answer(await read_body(request, services.config.limits.body_bytes_max))
+    given = read_answer(await read_body(request, services.config.limits.input_bytes_max))
     found = await services.inbox.get(caller.workspace_id, request_id)
     said = Answer(
         action=given.action,

@@ -61,7 +61,7 @@ async def show(token: Token, request: Request, services: Asked) -> Response:
 )
 async def respond(token: Token, request: Request, services: Asked) -> Response:
     """Answer what is asked. The link works once: 409 when it was answered or is closed."""
-    body = await read_body(request, services.config.limits.body_bytes_max)
+    body = await read_body(request, services.config.limits.input_bytes_max)
     found = await services.inbox.by_token(token_hash(token))
     from_page = request.headers.get("content-type", "").partition(";")[0].strip() == FORM_TYPE
     if not (from_page and _is_browser(request)):

@@ -1,7 +1,7 @@
 """The twins: everything under `tests/contract` runs against memory and against PostgreSQL."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -9,7 +9,7 @@ import orjson
 import psycopg
 import pytest
 
-from store.engine import StoreConfig, make_pool
+from store.engine import Pool, StoreConfig, make_pool
 from store.executions import PostgresExecutions
 from store.leases import PostgresLeases
 from store.memory import MemoryLeases, MemoryStore, StoredWorkflow
@@ -29,6 +29,8 @@ class Twin:
     leases: Leases
     add_workflow: AddWorkflow
     archive_workflow: Callable[[UUID], None]
+    wake: Callable[[UUID, str, int], Awaitable[None]]
+    """Leaves a wake-up for a node's run, as an answer or the end of a child does."""
 
     def owner(self, **changes: object) -> UUID:
         lease_id = an_id()
@@ -48,6 +50,7 @@ async def twin(request: pytest.FixtureRequest) -> AsyncIterator[Twin]:
             archive_workflow=lambda workflow: store.put_workflow(
                 workflow, replace(store.workflows[workflow], archived=True)
             ),
+            wake=lambda *run: _woken_in_memory(store, *run),
         )
         return
     dsn = request.getfixturevalue("dsn")
@@ -58,8 +61,9 @@ async def twin(request: pytest.FixtureRequest) -> AsyncIterator[Twin]:
         executions=PostgresExecutions(pool),
         others=PostgresExecutions(pool),
         leases=leases,
-        add_workflow=lambda workspace, versions, archived: _in_postgres(dsn, workspace, versions, archived),
+        add_workflow=lambda workspace, versions, archived: workflow_in_postgres(dsn, workspace, versions, archived),
         archive_workflow=lambda workflow: _archived_in_postgres(dsn, workflow),
+        wake=lambda *run: _woken_in_postgres(pool, *run),
     )
     leases.close()
     await pool.close()
@@ -75,7 +79,7 @@ def _in_memory(store: MemoryStore, workspace: UUID, versions: dict[int, dict[str
     return workflow_id
 
 
-def _in_postgres(dsn: str, workspace: UUID, versions: dict[int, dict[str, object]], archived: bool) -> UUID:
+def workflow_in_postgres(dsn: str, workspace: UUID, versions: dict[int, dict[str, object]], archived: bool) -> UUID:
     workflow_id, user = an_id(), an_id()
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("INSERT INTO users (id, email, password_hash) VALUES (%s, %s, '')", (user, f"{user}@x.test"))
@@ -109,3 +113,16 @@ def _in_postgres(dsn: str, workspace: UUID, versions: dict[int, dict[str, object
 def _archived_in_postgres(dsn: str, workflow: UUID) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("UPDATE workflows SET status = 'archived' WHERE id = %s", (workflow,))
+
+
+async def _woken_in_memory(store: MemoryStore, execution_id: UUID, node_id: str, run_index: int) -> None:
+    MemoryExecutions(store).wake(an_id(), execution_id, node_id, run_index)
+
+
+async def _woken_in_postgres(pool: Pool, execution_id: UUID, node_id: str, run_index: int) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO signals (id, workspace_id, execution_id, kind, node_id, run_index, body) "
+            "SELECT %s, workspace_id, id, 'wake', %s, %s, '{}' FROM executions WHERE id = %s ON CONFLICT DO NOTHING",
+            (an_id(), node_id, run_index, execution_id),
+        )

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from workflow.ids import uuid7
-from workflow.ports import Ending, EventRow, Flush, LeaseHolder, NewExecution, NodeRow
+from workflow.ports import Claimed, Ending, EventRow, Flush, Isolation, LeaseHolder, NewExecution, NodeRow
 from workflow.states import ExecutionStatus, NodeStatus
 
 COUNTER = itertools.count()
@@ -28,7 +28,7 @@ def new_execution(workspace_id: UUID, **changes: Any) -> NewExecution:
         "id": an_id(),
         "workspace_id": workspace_id,
         "workflow_id": None,
-        "definition": DEFINITION,
+        "definition": None if changes.get("workflow_id") else DEFINITION,
         "input": b'{"z": 1, "a": [1.0, 1e2]}',
         "nodes_total": 3,
         "trigger_type": "manual",
@@ -97,3 +97,22 @@ def flush(
 def ending(status: ExecutionStatus = ExecutionStatus.COMPLETED, **changes: Any) -> Ending:
     fields: dict[str, Any] = {"status": status, "at_ms": 1_700_000_009_000, "output": b'{"done": true}'}
     return Ending(**fields | changes)
+
+
+def claim(execution_id: UUID, epoch: int = 1) -> Claimed:
+    """What an owner holds in its hands that claimed an execution under this epoch."""
+    return Claimed(
+        id=execution_id,
+        workspace_id=an_id(),
+        workflow_id=None,
+        workflow_version=None,
+        workflow_name="",
+        definition=b"{}",
+        input=b"null",
+        epoch=epoch,
+        last_seq=0,
+        recovered=False,
+        losses=0,
+        crashes=0,
+        isolation=Isolation.POOLED,
+    )

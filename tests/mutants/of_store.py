@@ -305,9 +305,9 @@ ACCEPTS = (
         name="acknowledged-before-its-commit",
         why="an execution that was acknowledged is lost with the database (G1)",
         file="serve_app/accepting.py",
-        old="accepted = answered = await self._submit(new)",
+        old="accepted = answered = await self._insert(new)",
         new=(
-            "inserting = asyncio.ensure_future(self._submit(new))\n"
+            "inserting = asyncio.ensure_future(self._insert(new))\n"
             "            inserting.add_done_callback(lambda done: done.cancelled() or done.exception())\n"
             "            accepted = answered = Accepted(outcome=Outcome.CREATED, id=new.id, owner=new.owner,\n"
             "                status=ExecutionStatus.RUNNING, workflow_version=request.version)"

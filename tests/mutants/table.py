@@ -1,6 +1,7 @@
 """All mutants."""
 
 from tests.mutants.of_engine import OF_ENGINE
+from tests.mutants.of_resting import OF_RESTING
 from tests.mutants.of_store import OF_STORE
 
-MUTANTS = (*OF_STORE, *OF_ENGINE)
+MUTANTS = (*OF_STORE, *OF_ENGINE, *OF_RESTING)

@@ -47,7 +47,8 @@ class Frame:
     @property
     def execution(self) -> JsonObject:
         """`$execution`."""
-        return {"id": str(self.execution_id), "runIndex": self.run_index, "resume_url": dict(self.links)}
+        links = {"resume_url": dict(self.links)} if self.links else {}
+        return {"id": str(self.execution_id), "runIndex": self.run_index, **links}
 
     @property
     def workflow(self) -> JsonObject:

@@ -179,10 +179,11 @@ async def test_a_queued_execution_is_cancelled_though_every_slot_is_taken(plant:
 
     process.owner.start()
     await finish(plant, accepted.id)
+    await plant.world.until(lambda: process.owner.active == 1)
 
     assert plant.row(accepted.id).status is ExecutionStatus.CANCELLED
     assert plant.world.journal == []
-    assert process.owner.active == 1
+    assert plant.world.running == {"a"}
 
 
 async def test_an_owner_goes_on_claiming_after_an_error_that_nobody_foresaw(plant: Plant):

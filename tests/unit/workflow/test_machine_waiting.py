@@ -22,6 +22,27 @@ def test_what_waits_is_woken_in_the_same_attempt():
     assert p.done("a") == ["start b"]
 
 
+def test_a_wait_that_is_told_again_is_stale():
+    p = play("a -> b")
+    p.start()
+    p.wait("a")
+    told = p.log[-1]
+    p.wake("a")
+    assert p.tell(told) == []
+    assert (p.state.nodes[0].status, p.state.waiting) == (NodeStatus.RUNNING, set())
+
+
+def test_a_wake_up_that_is_told_again_is_stale():
+    p = play("a -> b")
+    p.start()
+    p.wait("a")
+    p.wake("a")
+    told = p.log[-1]
+    p.wait("a")
+    assert p.tell(told) == []
+    assert (p.state.nodes[0].status, p.state.waiting) == (NodeStatus.WAITING, {0})
+
+
 def test_what_waits_counts_towards_no_limit():
     p = play("a; b; c", max_parallel_nodes=1)
     assert p.start() == ["start a"]

@@ -7,7 +7,7 @@ have to take the key's lock within a flush, and two flushes of several keys woul
 from alembic import op
 from sqlalchemy import Boolean, column, table, update
 
-revision = "0008"
+revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
