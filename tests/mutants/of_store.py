@@ -264,7 +264,7 @@ CONCURRENCY = (
         file="store/concurrency.py",
         old="AND e.status IN ('queued', 'running', 'waiting', 'paused')",
         new="AND e.status IN ('queued', 'running')",
-        tests=on_postgres(KEYED, "test_what_waits_or_is_paused_is_under_way"),
+        tests=(f"{KEYED}::test_what_waits_or_is_paused_is_under_way[postgres-waiting]",),
     ),
 )
 
