@@ -50,7 +50,7 @@ from workflow.events import (
 from workflow.machine import outstanding, replay, step
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed, Ending, History, Rest, Signal, SignalKind
-from workflow.resting import due_nodes, is_too_early, may_rest, next_due_ms, waiting_run
+from workflow.resting import begun_ms, due_nodes, is_too_early, may_rest, next_due_ms, waiting_run
 from workflow.spec import Effect, Placement
 from workflow.state import initial
 from workflow.states import ExecutionStatus, NodeStatus
@@ -178,8 +178,10 @@ class ExecutionLoop:
         if history is not None and history.events:
             events = [from_body(row.kind, row.at_ms, orjson.loads(row.body)) for row in history.events]
             self._state = replay(self.plan, events, self.claimed.id)
-            self._started_ms = events[0].at_ms
             self._journal.continue_after(len(events))
+            self._started_ms = begun_ms(events) or now_ms
+            if not self._state.epoch:
+                self._journal.begin(now_ms)
             self._results.restore(self._state, history.nodes)
             aborted = any(node.status is NodeStatus.CANCELLED for node in self._state.nodes)
             self._forsaking = self._asks and aborted
@@ -193,6 +195,8 @@ class ExecutionLoop:
             self._tell(ExecutionStarted(at_ms=now_ms, epoch=self.claimed.epoch))
         for signal in history.signals if history is not None else ():
             self.notify(signal)
+        if self.claimed.held:
+            self._take_signals()  # it is here to be stopped: nothing of it starts
         limits_ms = [self._started_ms + self.plan.timeout_ms] if self.plan.timeout_ms else []
         if self.claimed.deadline_ms is not None:
             limits_ms.append(self.claimed.deadline_ms)

@@ -6,13 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
+import orjson
+
 from store.children import NewChild, PostgresChildren, Refusal
 from store.requests import PostgresRequests
 from workflow.blobs import BlobRef, Blobs, read_blob, reference_to
+from workflow.concurrency import ConcurrencyTemplate
+from workflow.document import ConcurrencySettings
 from workflow.errors import NodeError, StoreUnavailable
 from workflow.ids import derived_id
 from workflow.links import PATH, link_token, token_hash
-from workflow.ports import Claimed
+from workflow.ports import Claimed, Concurrency
 from workflow.waiting import Child, Children, ChildState, NewRequest, NoChildren, NoRequests, Request, Requests
 
 CHILDREN_AT_ONCE = 200
@@ -164,7 +168,9 @@ class _ChildrenOfRun:
         """Start them and return their ids, in order. Raises `NodeError` where one must not be started, and `Fenced`."""
         ids: list[UUID] = []
         for first in range(0, len(children), CHILDREN_AT_ONCE):
-            some = [await self._new(child) for child in children[first : first + CHILDREN_AT_ONCE]]
+            given = children[first : first + CHILDREN_AT_ONCE]
+            keys = await self._concurrency(given)
+            some = [await self._new(child, key) for child, key in zip(given, keys, strict=True)]
             refused = await self._start(some)
             if refused:
                 raise _refusal(refused[0], children[first + [new.place for new in some].index(refused[0].place)])
@@ -189,7 +195,20 @@ class _ChildrenOfRun:
             )
         )
 
-    async def _new(self, child: Child) -> NewChild:
+    async def _concurrency(self, children: Sequence[Child]) -> list[Concurrency | None]:
+        """Return the concurrency key of each, worked out as the API does it for those that it accepts."""
+        named = [(child.workflow_id, child.version) for child in children]
+        found = await patiently(lambda: self.around.kept_children.limits(self.claimed.workspace_id, named))
+        templates = {
+            (workflow_id, version): ConcurrencyTemplate(ConcurrencySettings(**settings), workflow_id, name)
+            for (workflow_id, version), (name, settings) in found.items()
+        }
+        return [
+            templates[name].of(orjson.loads(child.input)) if name in templates else None
+            for name, child in zip(named, children, strict=True)
+        ]
+
+    async def _new(self, child: Child, concurrency: Concurrency | None) -> NewChild:
         identity = derived_id(self.claimed.id, "child", *self.run, child.place)
         data, reference = child.input, None
         if len(data) > self.around.blob_above_bytes:
@@ -205,6 +224,7 @@ class _ChildrenOfRun:
             input=data,
             input_ref=reference,
             awaited=child.awaited,
+            concurrency=concurrency,
         )
 
     async def _whole(self, state: ChildState, reference: BlobRef | None) -> ChildState:
@@ -231,6 +251,9 @@ def _refusal(refused: Refusal, child: Child) -> NodeError:
     if refused.depth is not None:
         message = f"this execution is {refused.depth} deep already: it may start none below it"
         return NodeError(message, "depth_exceeded", fields)
+    if refused.limited:
+        message = "as many executions of this workflow with its concurrency key are under way as may be"
+        return NodeError(message, "concurrency_limit", {**fields, "retryable": True})
     if refused.circular:
         return NodeError("the workflow is under way above this execution already", "workflow_circular", fields)
     return NodeError("there is no such workflow or version that may be executed", "workflow_not_found", fields)

@@ -19,6 +19,7 @@ import orjson
 import structlog
 
 from actors.execution import ExecutionLoop
+from actors.fairness import Fairness
 from actors.lease import LeaseKeeper, LeaseReport
 from actors.surroundings import Finished, Surroundings
 from actors.suspects import SuspectLane
@@ -89,6 +90,7 @@ class Owner:
         self._active: dict[UUID, _Active] = {}
         self._finished: OrderedDict[tuple[UUID, int], None] = OrderedDict()
         self._lane = SuspectLane(self._executions)
+        self._fairness = Fairness(lambda: monotonic() * 1000)
         self._hungry = asyncio.Event()
         self._draining = False
         self._idle = asyncio.Event()
@@ -260,6 +262,7 @@ class Owner:
 
     async def _drive(self, active: _Active) -> Finished | None:
         claimed = active.claimed
+        begun_ms = self._fairness.begin(claimed.workspace_id)
         try:
             finished = await self._drive_to_end(active)
         except Fenced:
@@ -279,17 +282,26 @@ class Owner:
                 self.counts.finished += 1
                 if claimed.parent is not None:
                     self._around.child_ended(claimed.parent)
+                if claimed.concurrency_key:
+                    self._spawn(self._make_room(claimed.workspace_id, claimed.concurrency_key))
             return finished
         finally:
+            self._fairness.end(claimed.workspace_id, begun_ms)
             if self._active.get(claimed.id) is active:
                 del self._active[claimed.id]
             self._note_idle()
             if len(self._active) == self._config.slots * 3 // 4:
                 self.wake()  # room for a batch: claiming for each single free slot would cost a statement each
 
+    async def _make_room(self, workspace_id: UUID, concurrency_key: str) -> None:
+        """Let go what a concurrency key held for the end of an execution. Were it to fail, the supervisor's sweep does it."""
+        if await self._executions.release_held(workspace_id, concurrency_key):
+            self.wake()
+            self._around.let_go()
+
     async def _drive_to_end(self, active: _Active) -> Finished | None:
         claimed = active.claimed
-        history = await self._executions.history(claimed.id) if claimed.last_seq else None
+        history = await self._executions.history(claimed.id) if claimed.last_seq or claimed.held else None
         if active.broken:
             return await self._fail(active, "definition_unusable", active.broken)
         if claimed.crashes >= self._around.limits.crashes_max:
@@ -382,7 +394,7 @@ class Owner:
             await self._claim_signalled(lease_id)
             return False
         grace_ms = self._config.orphan_grace_ms if self.active else 0
-        batch = await self._executions.claim(lease_id, free, grace_ms)
+        batch = await self._executions.claim(lease_id, free, grace_ms, self._fairness.shares())
         for claimed in batch:
             self.take(claimed)
         self.counts.claimed += len(batch)

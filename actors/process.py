@@ -113,8 +113,7 @@ class ExecutionProcess:
     async def start(self) -> None:
         """Open what is needed, begin the lease and the work."""
         config = self._config
-        store = StoreConfig(dsn=config.dsn, application_name="rayloom-actor", pool_size_min=2, pool_size_max=4)
-        pool = make_pool(store)
+        pool = make_pool(StoreConfig(dsn=config.dsn, application_name="rayloom-actor", pool_size_min=2))
         await pool.open()
         executions = PostgresExecutions(pool)
         sandbox = LocalSandbox(size=max(1, os.cpu_count() or 1))
@@ -147,6 +146,7 @@ class ExecutionProcess:
             http=client,
             outside=_outside(config, pool, blobs, lambda: notifier.notify(QUEUE_CHANNEL)),
             child_ended=lambda _parent: notifier.notify(QUEUE_CHANNEL),
+            let_go=lambda: notifier.notify(QUEUE_CHANNEL),
         )
         self._owner = owner = Owner(self._owner_config(), executions, load_catalog(), around, self._the_lease)
         self._door = Door(owner)

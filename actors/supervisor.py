@@ -21,6 +21,9 @@ T = TypeVar("T")
 STATUS_EVERY_S = 1.0
 DEATH_BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 DEDICATED_AT_ONCE_MAX = 8
+HELD_KEYS_AT_ONCE = 128
+HELD_EVERY_S = 1.0
+"""How long room that nobody has given on stays unused: it takes a crash between an end and what follows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class Supervisor:
             self._reap_for_ever(),
             self._status_for_ever(),
             self._dedicated_for_ever(),
+            self._held_for_ever(),
         ):
             self._spawn(work)
 
@@ -242,6 +246,17 @@ class Supervisor:
                     await self._poke.wait()
             except TimeoutError:
                 pass
+
+    async def _held_for_ever(self) -> None:
+        while True:
+            try:
+                if await self._executions.release_all_held(HELD_KEYS_AT_ONCE):
+                    self._wake_all()
+            except StoreUnavailable as error:
+                self._log.warning("held.store_unavailable", error=error.message)
+            except Exception:  # noqa: BLE001 - logged with its trace; the loop must go on
+                self._log.exception("held.failed")
+            await asyncio.sleep(HELD_EVERY_S)
 
     async def _give_dedicated(self, execution_id: UUID) -> None:
         child = None

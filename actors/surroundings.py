@@ -29,6 +29,8 @@ class Surroundings:
     outside: Outside = field(default_factory=Nobody)
     child_ended: Callable[[UUID], None] = lambda _parent: None
     """Told of the parent of an execution that has ended, if it waits for that."""
+    let_go: Callable[[], None] = lambda: None
+    """Told when executions that a concurrency key held may be claimed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import rows_api, rows_dags, rows_durability, rows_nodes
+from benchmarks import rows_api, rows_dags, rows_durability, rows_fairness, rows_nodes
 from benchmarks.api import Api
 from benchmarks.instance import running
 from benchmarks.machine import header
@@ -32,6 +32,7 @@ ROWS: dict[str, Callable[[Bench], Row]] = {
     "ray_tasks_8": rows_nodes.ray_tasks_8,
     "queued_10000": rows_api.queued_10000,
     "durability_cost": rows_durability.durability_cost,
+    "fairness": rows_fairness.fairness,
     "dags_efficiency": rows_dags.dags_efficiency,
     "dags_overhead": rows_dags.dags_overhead,
 }

@@ -37,6 +37,14 @@ def fan_out(width: int, code: str, resources: dict[str, Any] | None = None) -> d
     return {"name": f"bench fan-out of {width}", "nodes": nodes, "connections": connections}
 
 
+def short_wait(seconds: float) -> dict[str, Any]:
+    """Return one node that waits: it holds a slot and takes no processor."""
+    return {
+        "name": "bench wait",
+        "nodes": [_node("w", "logic.wait", {"duration": {"amount": seconds, "unit": "seconds"}})],
+    }
+
+
 def busy(iterations: int) -> str:
     """Return code that is busy for so many rounds."""
     return BUSY.replace("ITERATIONS", str(iterations))

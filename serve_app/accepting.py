@@ -17,7 +17,8 @@ from actors.members import Member, Reply
 from actors.pool import ActorPool
 from serve_app.queue_room import QueueRoom, queue_full
 from workflow.blobs import Blobs, reference_to
-from workflow.errors import StoreUnavailable, Unavailable, Unprocessable
+from workflow.concurrency import shown_key
+from workflow.errors import Conflict, StoreUnavailable, Unavailable, Unprocessable
 from workflow.lifecycle import EXECUTABLE, WorkflowStatus, state_conflict
 from workflow.ports import Accepted, Claimed, Isolation, NewExecution, Outcome
 from workflow.states import ExecutionStatus
@@ -75,9 +76,32 @@ class Acceptor:
         task = asyncio.get_running_loop().create_task(self._accept(request), context=Context())
         return await asyncio.shield(task)
 
+    async def queue(
+        self, workspace_id: UUID, isolation: Isolation, insert: Callable[[], Awaitable[Accepted]]
+    ) -> Accepted:
+        """Return what an insert of a queued execution accepts, if there is room in the queue. Raises `Overloaded`, and what it raises."""
+        task = asyncio.get_running_loop().create_task(self._queue(workspace_id, isolation, insert), context=Context())
+        return await asyncio.shield(task)
+
+    async def _queue(
+        self, workspace_id: UUID, isolation: Isolation, insert: Callable[[], Awaitable[Accepted]]
+    ) -> Accepted:
+        if await self._room.full(workspace_id, pushable=False):
+            raise queue_full(workspace_id, self._room.queued_max)
+        self._room.enter(workspace_id, isolation)
+        created = False
+        try:
+            accepted = await insert()
+            created = accepted.outcome is Outcome.CREATED
+        finally:
+            self._room.leave(workspace_id, isolation, entered=True, queued=created)
+        self._tell_of(accepted, isolation)
+        return accepted
+
     async def _accept(self, request: Request) -> Submitted:
         new = request.new
-        member = self._pool.reserve() if new.isolation is Isolation.POOLED else None
+        pushable = new.isolation is Isolation.POOLED and new.concurrency is None
+        member = self._pool.reserve() if pushable else None
         await self._find_room(new, member)
         if member is None:
             accepted = await self._insert(new)
@@ -163,13 +187,20 @@ class Acceptor:
             if status in EXECUTABLE:
                 raise Unavailable("the workflow came into another state just now: try again", "workflow_state_changed")
             raise state_conflict(status, "execute")
+        if accepted.outcome is Outcome.LIMITED and new.concurrency is not None:
+            key, limit = shown_key(new.concurrency.key), new.concurrency.limit
+            message = f"{limit} executions of this workflow{f' with the key {key!r}' if key else ''} are under way, as many as may be"
+            raise Conflict(message, "concurrency_limit", {"limit": limit, "key": key})
         if accepted.outcome is Outcome.KEY_MISMATCH:
-            message = "this Idempotency-Key was used before with another request"
-            raise Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})
+            raise key_reused(accepted)
 
     def _tell_of(self, accepted: Accepted, isolation: Isolation) -> None:
         if accepted.outcome is Outcome.REPLAYED:
             return
+        for execution_id, owner in accepted.superseded:
+            stopping = self._pool.member(owner) if owner is not None else None
+            if stopping is not None:
+                self._pool.deliver(stopping.name, execution_id)
         if isolation is Isolation.DEDICATED:
             self._pool.wake_dedicated()
         else:
@@ -194,3 +225,9 @@ def _claimed(request: Request, version: int | None, definition: bytes) -> Claime
         isolation=new.isolation,
         answered=request.waits,
     )
+
+
+def key_reused(accepted: Accepted) -> Unprocessable:
+    """Return the error of a key that another request came with before."""
+    message = "this Idempotency-Key was used before with another request"
+    return Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})

@@ -77,16 +77,19 @@ class DocumentReader:
         """Return everything found in a document, well-formed or not."""
         return await self._where_it_fits([written], lambda: self._validate(written))
 
-    async def apart(self, written: list[Any], work: Callable[..., T]) -> T:
-        """Return what a computation makes of the parsed documents. Raises `InvalidDefinition`."""
-        return await self._where_it_fits(written, lambda: work(*map(parse_document, written)))
+    async def apart(self, written: list[Any], work: Callable[..., T], *, beside: int = 0) -> T:
+        """Return what a computation makes of the parsed documents. Raises `InvalidDefinition`.
+
+        `beside` is how much it computes beside that, in nodes that could be compiled in the same time.
+        """
+        return await self._where_it_fits(written, lambda: work(*map(parse_document, written)), beside)
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _where_it_fits(self, written: list[Any], work: Callable[[], T]) -> T:
-        size = sum(map(document_size, written))
+    async def _where_it_fits(self, written: list[Any], work: Callable[[], T], beside: int = 0) -> T:
+        size = sum(map(document_size, written)) + beside
         if size <= SIZE_INLINE_MAX:
             return work()
         if self._pending and self._pending + size > PENDING_SIZE_MAX:

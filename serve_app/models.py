@@ -96,6 +96,8 @@ class ExecutionOut(Described):
     """the execution that it was started by, or that it repeats"""
     depth: int
     """how many executions are above it"""
+    retry_count: int
+    """how many executions before it were retried, one after the other"""
 
 
 class BlobOut(Described):

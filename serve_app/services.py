@@ -33,17 +33,20 @@ from store.listing import Listing
 from store.node_items import NodeItems
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
 from store.queue_depth import QueueDepths
+from store.repeating import Repeating
 from store.statistics import Statistician
 from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
 from store.writer import GroupWriter
 from workflow.blobs import Blobs
 from workflow.compile import Compiler
+from workflow.concurrency import ConcurrencyTemplate
 from workflow.document import Document
 from workflow.ports import Accepted, Isolation, NewExecution
 from workflow.spec import Catalog, JsonObject
 
 ACCEPT_BATCH_MAX = 128
+ACCEPT_LIMITED_BATCH_MAX = 32
 DEFINITIONS_KEPT_MAX = 512
 CURRENT_TTL_S = 2.0
 ACCEPT_PATIENCE_S = 5.0
@@ -80,6 +83,7 @@ class Runnable:
     nodes_total: int
     isolation: Isolation
     input_schema: JsonObject
+    concurrency: ConcurrencyTemplate
 
 
 class Versions:
@@ -126,11 +130,38 @@ class Versions:
                 nodes_total=len(document.nodes),
                 isolation=document.settings.isolation,
                 input_schema=document.input_schema,
+                concurrency=ConcurrencyTemplate(document.settings.concurrency, workflow_id, document.name),
             )
             self._known[key] = known
             if len(self._known) > DEFINITIONS_KEPT_MAX:
                 self._known.popitem(last=False)
         return known
+
+
+class Inserts:
+    """Inserts executions, many at once. Those with concurrency keys wait for locks, and keep nobody else waiting for that."""
+
+    def __init__(self, executions: PostgresExecutions) -> None:
+        self._plain = _writer(executions, "accept", ACCEPT_BATCH_MAX)
+        self._limited = _writer(executions, "accept_limited", ACCEPT_LIMITED_BATCH_MAX)
+
+    async def submit(self, new: NewExecution) -> Accepted:
+        """Return what became of an execution, once that is durable."""
+        return await (self._plain if new.concurrency is None else self._limited).submit(new)
+
+    async def close(self) -> None:
+        """Insert what was submitted, then end."""
+        await self._plain.close()
+        await self._limited.close()
+
+
+def _writer(executions: PostgresExecutions, name: str, batch_max: int) -> GroupWriter[NewExecution, Accepted]:
+    return GroupWriter(
+        executions.accept,
+        name=name,
+        batch_max=batch_max,
+        size_of=lambda new: len(new.input) + len(new.definition or b""),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +179,7 @@ class Services:
     deleting: Deleting
     node_items: NodeItems
     inbox: Inbox
+    repeating: Repeating
     blobs: Blobs
     workflows: Workflows
     workflow_lists: WorkflowLists
@@ -171,12 +203,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     listener = Listener(config.dsn, {EVENTS_CHANNEL: follower.on_notification})
     listener.start()
     notifier = Notifier(config.dsn)
-    writer: GroupWriter[NewExecution, Accepted] = GroupWriter(
-        executions.accept,
-        name="accept",
-        batch_max=ACCEPT_BATCH_MAX,
-        size_of=lambda new: len(new.input) + len(new.definition or b""),
-    )
+    inserts = Inserts(executions)
     pool = ActorPool(port)
     await pool.refresh()
     refreshing = asyncio.create_task(pool.refresh_for_ever())
@@ -197,11 +224,12 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             deleting=Deleting(engine),
             node_items=NodeItems(engine, blobs),
             inbox=Inbox(connections, new_id),
+            repeating=Repeating(connections),
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows, documents),
             acceptor=Acceptor(
-                writer.submit,
+                inserts.submit,
                 pool,
                 lambda: notifier.notify(QUEUE_CHANNEL),
                 QueueRoom(depths.count, config.limits.queued_per_workspace_max),
@@ -219,7 +247,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
         refreshing.cancel()
         documents.close()
         await listener.close()
-        await writer.close()
+        await inserts.close()
         await notifier.close()
         await engine.dispose()
         await connections.close()

@@ -29,7 +29,9 @@ def iso(at_ms: int | None) -> str | None:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-AT_THE_TOP: Mapping[str, Any] = MappingProxyType({"wake_at": None, "parent_execution_id": None, "depth": 0})
+AT_THE_TOP: Mapping[str, Any] = MappingProxyType(
+    {"wake_at": None, "parent_execution_id": None, "depth": 0, "retry_count": 0}
+)
 """What is known of an execution that somebody has just asked for, and that does not rest."""
 
 
@@ -80,6 +82,7 @@ def execution(view: ExecutionView, output: bytes | None) -> dict[str, Any]:
         "wake_at": iso(view.wake_ms),
         "parent_execution_id": _text(view.parent_execution_id),
         "depth": view.depth,
+        "retry_count": view.retry_count,
     }
 
 

@@ -1,16 +1,17 @@
 """Executions that other executions start: made under the parent's epoch, their ends told by a trigger of the table."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from store.arrays import ints, jsons, texts, uuids
+from store.concurrency import Arrival, lock_keys, place_arrivals
 from store.engine import Pool
 from store.outages import connection_of
 from workflow.blobs import BlobRef
 from workflow.errors import Fenced
-from workflow.ports import Claimed
+from workflow.ports import Claimed, Concurrency
 from workflow.states import TERMINAL, ExecutionStatus
 from workflow.waiting import ChildState
 
@@ -47,9 +48,18 @@ WITH RECURSIVE own AS MATERIALIZED (
         AND o.depth < %(depth_max)s
     ORDER BY r.id
     ON CONFLICT DO NOTHING
+    RETURNING id
 )
-SELECT r.place, r.pinned IS NOT NULL, r.circular, o.depth, o.epoch = %(epoch)s AND o.status = 'running'
-FROM resolved r CROSS JOIN own o ORDER BY r.place
+SELECT r.place, r.pinned IS NOT NULL, r.circular, o.depth, o.epoch = %(epoch)s AND o.status = 'running', c.id IS NOT NULL
+FROM resolved r CROSS JOIN own o LEFT JOIN created c ON c.id = r.id ORDER BY r.place
+"""
+
+LIMITS = """
+SELECT g.place, v.name, v.settings -> 'concurrency'
+FROM unnest(%(places)s::int[], %(workflows)s::uuid[], %(versions)s::int[]) AS g (place, workflow_id, version)
+JOIN workflows w ON w.id = g.workflow_id AND w.workspace_id = %(workspace)s
+JOIN workflow_versions v ON v.workflow_id = w.id AND v.version = COALESCE(g.version, w.version)
+WHERE COALESCE((v.settings -> 'concurrency' ->> 'limit')::int, 0) > 0
 """
 
 STATES = """
@@ -67,6 +77,7 @@ WHERE c.parent_execution_id = %(execution)s AND c.parent_node_id <> ''
     AND c.status NOT IN ({", ".join(f"'{status.value}'" for status in sorted(TERMINAL))})
     AND NOT EXISTS (SELECT FROM unnest(%(nodes)s::text[], %(runs)s::int[]) AS kept (node_id, run_index)
         WHERE kept.node_id = c.parent_node_id AND kept.run_index = c.parent_run_index)
+ORDER BY c.id
 ON CONFLICT DO NOTHING
 """
 
@@ -82,6 +93,7 @@ class NewChild:
     input: bytes
     input_ref: BlobRef | None
     awaited: bool
+    concurrency: Concurrency | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +104,8 @@ class Refusal:
     circular: bool
     depth: int | None
     """Set where the parent is as deep as executions may be."""
+    limited: bool = False
+    """Whether as many of its concurrency key are under way as may be."""
 
 
 class PostgresChildren:
@@ -127,15 +141,51 @@ class PostgresChildren:
             "input_refs": jsons(child.input_ref.as_json() if child.input_ref else None for child in children),
             "awaited": ints(child.awaited for child in children),
         }
-        async with connection_of(self._pool) as connection:
-            rows = await (await connection.execute(START, parameters)).fetchall()
+        rows, limited = await self._insert(claimed.workspace_id, children, parameters)
         if not rows or not rows[0][4]:
             raise Fenced("another owner has this execution", fields={"execution_id": str(claimed.id)})
         return [
-            Refusal(place=place, circular=circular, depth=depth if depth >= depth_max else None)
-            for place, found, circular, depth, _ in rows
-            if not found or circular or depth >= depth_max
+            Refusal(
+                place=place, circular=circular, depth=depth if depth >= depth_max else None, limited=place in limited
+            )
+            for place, found, circular, depth, *_ in rows
+            if not found or circular or depth >= depth_max or place in limited
         ]
+
+    async def _insert(
+        self, workspace_id: UUID, children: Sequence[NewChild], parameters: Mapping[str, Any]
+    ) -> tuple[list[tuple[Any, ...]], set[int]]:
+        """Return the rows of `START`, and the places of children that their concurrency keys refuse."""
+        keys = [(workspace_id, child.concurrency.key) for child in children if child.concurrency]
+        if not keys:
+            async with connection_of(self._pool) as connection:
+                return await (await connection.execute(START, parameters)).fetchall(), set()
+        async with connection_of(self._pool) as connection, connection.transaction():
+            await lock_keys(connection, keys)
+            rows = await (await connection.execute(START, parameters)).fetchall()
+            created = {row[0] for row in rows if row[5]}
+            arrivals = [
+                Arrival(id=child.id, workspace_id=workspace_id, concurrency=child.concurrency)
+                for child in children
+                if child.place in created and child.concurrency is not None
+            ]
+            placing = await place_arrivals(connection, arrivals)
+        return rows, {child.place for child in children if child.id in placing.refused}
+
+    async def limits(
+        self, workspace_id: UUID, workflows: Sequence[tuple[UUID, int | None]]
+    ) -> dict[tuple[UUID, int | None], tuple[str, Any]]:
+        """Return the name and the settings of concurrency of those of these workflows, in their versions, that have a limit."""
+        named = list(dict.fromkeys(workflows))
+        parameters = {
+            "workspace": workspace_id,
+            "places": ints(range(len(named))),
+            "workflows": uuids(workflow for workflow, _ in named),
+            "versions": ints(version for _, version in named),
+        }
+        async with connection_of(self._pool) as connection:
+            rows = await (await connection.execute(LIMITS, parameters)).fetchall()
+        return {named[place]: (name, settings) for place, name, settings in rows}
 
     async def states(self, execution_id: UUID, run: tuple[str, int]) -> list[tuple[ChildState, BlobRef | None]]:
         """Return the children of a run that it waits for, by place, with the reference to an output that is kept apart."""

@@ -32,6 +32,7 @@ def accept_columns(batch: Sequence[NewExecution]) -> dict[str, Array]:
         "keys": texts(key.key if key else None for key in keys),
         "fingerprints": blobs(key.fingerprint if key else None for key in keys),
         "input_refs": _references(new.input_ref for new in batch),
+        "versions": ints(new.workflow_version for new in batch),
     }
 
 

@@ -4,13 +4,15 @@ Nothing is retried here: after an outage the outcome is unknown, and only the ca
 again is safe: a repeated flush is recognised by its `last_seq`, a repeated accept by its id.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from store import reading, statements
-from store.arrays import ints, texts, uuids
+from store.arrays import doubles, ints, texts, uuids
 from store.columns import accept_columns, flush_columns, last_seq_after
+from store.concurrency import Arrival, keys_that_hold, lock_keys, place_arrivals, release_held
 from store.engine import Pool
 from store.outages import connection_of, outages
 from workflow.errors import Bug, Conflict, NotFound, StoreUnavailable
@@ -24,6 +26,7 @@ from workflow.ports import (
     NewExecution,
     NodeRow,
     Outcome,
+    Share,
     Signal,
     SignalKind,
     Verdict,
@@ -34,6 +37,8 @@ WORKSPACES_PER_CLAIM = 32
 """A claim looks at this many workspaces after the point where the last one stopped, and as many from the start."""
 NOBODY = UUID(int=0)
 
+_Fetch: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[list[tuple[Any, ...]]]]
+
 
 class PostgresExecutions:
     """Executions in PostgreSQL. The pool must have been opened in the running loop."""
@@ -41,31 +46,67 @@ class PostgresExecutions:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._claimed_last = NOBODY
+        self._looked_last = (NOBODY, "")
 
     async def accept(self, batch: Sequence[NewExecution]) -> list[Accepted]:
-        """Make the executions durable, in one statement; one answer each, in order.
+        """Make the executions durable; one answer each, in order. Those without a concurrency key are one statement.
 
         A workflow that is not there, or is in no state to be executed, is `NO_WORKFLOW`; what was accepted under the same
         key before it came into that state is told all the same.
         """
-        answers = await self._accept(batch)
+        if all(new.concurrency is None for new in batch):
+            return (await self._accept_known(batch, self._fetch))[0]
+        answers: dict[int, Accepted] = {}
+        for limited in (False, True):
+            places = [place for place, new in enumerate(batch) if (new.concurrency is not None) == limited]
+            part = [batch[place] for place in places]
+            found = await self._accept_limited(part) if limited else (await self._accept_known(part, self._fetch))[0]
+            answers.update(zip(places, found, strict=True))
+        return [answers[place] for place in range(len(batch))]
+
+    async def _accept_limited(self, batch: Sequence[NewExecution]) -> list[Accepted]:
+        """Accept executions that have concurrency keys: their keys are locked first, so that nobody else counts meanwhile."""
+        async with connection_of(self._pool) as connection, connection.transaction():
+
+            async def fetch(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+                return await (await connection.execute(statement, parameters)).fetchall()
+
+            await lock_keys(connection, [(new.workspace_id, new.concurrency.key) for new in batch if new.concurrency])
+            answers, created = await self._accept_known([replace(new, owner=None) for new in batch], fetch)
+            arrivals = [
+                Arrival(id=new.id, workspace_id=new.workspace_id, concurrency=new.concurrency)
+                for spot, new in enumerate(batch)
+                if spot in created and new.concurrency is not None
+            ]
+            placing = await place_arrivals(connection, arrivals)
+        return [
+            Accepted(outcome=Outcome.LIMITED, id=new.id)
+            if answer.id in placing.refused
+            else replace(answer, superseded=placing.superseded.get(answer.id, ()))
+            for new, answer in zip(batch, answers, strict=True)
+        ]
+
+    async def _accept_known(self, batch: Sequence[NewExecution], fetch: _Fetch) -> tuple[list[Accepted], set[int]]:
+        """Accept a batch; return the answers, and the places of those that were inserted now."""
+        answers, created = await self._accept(batch, fetch)
         # What had the key was deleted between insert and look-up: the key is free now.
         deleted = [place for place, answer in enumerate(answers) if answer is None and batch[place].idempotency]
         if deleted:
-            again = await self._accept([batch[place] for place in deleted])
+            again, created_then = await self._accept([batch[place] for place in deleted], fetch)
+            created |= {deleted[place] for place in created_then}
             answers = [again.pop(0) if place in deleted else answer for place, answer in enumerate(answers)]
         known = [answer for answer in answers if answer is not None]
         if len(known) < len(batch):
             raise Bug("an execution's id or key is taken, but not by an execution", fields={"batch": len(batch)})
-        return known
+        return known, created
 
-    async def _accept(self, batch: Sequence[NewExecution]) -> list[Accepted | None]:
+    async def _accept(self, batch: Sequence[NewExecution], fetch: _Fetch) -> tuple[list[Accepted | None], set[int]]:
         if not batch:
-            return []
-        rows = await self._fetch(statements.ACCEPT, accept_columns(batch))
+            return [], set()
+        rows = await fetch(statements.ACCEPT, accept_columns(batch))
         answers: list[Accepted | None] = []
-        for new, (_, found, created, status, owner, version) in zip(batch, rows, strict=True):
-            if created:
+        for new, (_, found, inserted, status, owner, version) in zip(batch, rows, strict=True):
+            if inserted:
                 answers.append(_accepted(Outcome.CREATED, new.id, status, owner, version))
             else:
                 answers.append(None if found else Accepted(outcome=Outcome.NO_WORKFLOW, id=new.id))
@@ -74,11 +115,22 @@ class PostgresExecutions:
             for place, answer in enumerate(answers)
             if answer is None or (answer.outcome is Outcome.NO_WORKFLOW and batch[place].idempotency)
         ]
-        before = await self._accepted_before(batch, left) if left else {}
-        return [before.get(place, answer) for place, answer in enumerate(answers)]
+        before = await self._accepted_before(batch, left, fetch) if left else {}
+        created = {place for place, row in enumerate(rows) if row[2]}
+        return [before.get(place, answer) for place, answer in enumerate(answers)], created
 
-    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int) -> list[Claimed]:
-        """Take up to `limit` pooled executions: orphans, those with unread signals, then by priority and in turns."""
+    async def release_held(self, workspace_id: UUID, concurrency_key: str) -> int:
+        """Let executions go that the key holds, by priority and age, as many as there is room for; how many these were."""
+        return await release_held(self._pool, workspace_id, concurrency_key)
+
+    async def release_all_held(self, keys_max: int) -> int:
+        """Do the same for keys that have room, looking at the next `keys_max` keys that hold any; how many were let go."""
+        found = await keys_that_hold(self._pool, self._looked_last, keys_max)
+        self._looked_last = found[-1][:2] if len(found) == keys_max else (NOBODY, "")
+        return sum([await self.release_held(workspace, key) for workspace, key, roomy in found if roomy])
+
+    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int, shares: Sequence[Share] = ()) -> list[Claimed]:
+        """Take up to `limit` pooled executions: orphans, those with unread signals, then in turns between workspaces."""
         if limit < 1:
             return []
         rows = await self._fetch(
@@ -90,6 +142,10 @@ class PostgresExecutions:
                 "grace_ms": orphan_grace_ms,
                 "after": self._claimed_last,
                 "spaces": WORKSPACES_PER_CLAIM,
+                "share_spaces": uuids(share.workspace_id for share in shares),
+                "share_held": ints(share.held for share in shares),
+                "share_ahead_ms": doubles(share.ahead_ms for share in shares),
+                "share_cost_ms": doubles(share.cost_ms for share in shares),
             },
         )
         taken = [reading.claimed_from(row) for row in rows]
@@ -205,9 +261,11 @@ class PostgresExecutions:
         rows = await self._fetch_of(workspace_id, execution_id, reading.EVENTS, page)
         return [reading.event_from(row) for row in rows]
 
-    async def _accepted_before(self, batch: Sequence[NewExecution], places: Sequence[int]) -> dict[int, Accepted]:
+    async def _accepted_before(
+        self, batch: Sequence[NewExecution], places: Sequence[int], fetch: _Fetch
+    ) -> dict[int, Accepted]:
         keys = {place: batch[place].idempotency for place in places}
-        rows = await self._fetch(
+        rows = await fetch(
             statements.ACCEPTED_BEFORE,
             {
                 "places": ints(places),

@@ -40,6 +40,8 @@ class StoredExecution:
     error_message: str = ""
     error_node_id: str = ""
     shared: bool | None = None
+    held: bool = False
+    """Whether its concurrency key holds it."""
     wake_ms: int | None = None
     """When it wakes, while it rests; None for never."""
     events: list[EventRow] = field(default_factory=list)

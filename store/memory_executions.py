@@ -2,10 +2,11 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from uuid import UUID
+from collections.abc import Sequence
+from uuid import UUID, uuid4
 
 from store.columns import last_rows, last_seq_after
+from store.concurrency import Standing
 from store.executions import NOBODY, WORKSPACES_PER_CLAIM, misplaced
 from store.memory import MemoryStore, StoredExecution
 from workflow.errors import Bug, NotFound
@@ -21,7 +22,9 @@ from workflow.ports import (
     LeaseEnd,
     NewExecution,
     NodeRow,
+    OnLimit,
     Outcome,
+    Share,
     Signal,
     SignalKind,
     Verdict,
@@ -44,14 +47,44 @@ class MemoryExecutions:
         """Accept the executions; one answer each, in order."""
         self._store.check()
         pushing = not any(_waits(row) for row in self._store.executions.values())
-        return [self._accept(new, pushing=pushing) for new in batch]
+        # As in the database: those with a concurrency key are a transaction of their own, after the others.
+        order = sorted(range(len(batch)), key=lambda place: batch[place].concurrency is not None)
+        answers = {place: self._accept(batch[place], pushing=pushing) for place in order}
+        return [answers[place] for place in range(len(batch))]
 
-    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int) -> list[Claimed]:
-        """Take up to `limit` pooled executions: orphans, those with unread signals, then by priority and in turns."""
+    async def release_held(self, workspace_id: UUID, concurrency_key: str) -> int:
+        """Let executions go that the key holds, by priority and age, as many as there is room for; how many these were."""
+        self._store.check()
+        standing = self._of_key(workspace_id, concurrency_key)
+        limits = [row.new.concurrency.limit for row in standing if row.new.concurrency]
+        held = [
+            row
+            for row in standing
+            if row.held and row.status is ExecutionStatus.QUEUED and not self._stopping(row.new.id)
+        ]
+        held.sort(key=lambda row: (-row.new.priority, row.new.id))
+        room = limits[-1] - sum(not row.held for row in standing) if limits else 0
+        let_go = held[: max(0, room)]
+        for row in let_go:
+            row.held = False
+        return len(let_go)
+
+    async def release_all_held(self, keys_max: int) -> int:
+        """Do the same for up to `keys_max` keys that hold any; how many were let go."""
+        self._store.check()
+        holding = {
+            (row.new.workspace_id, row.new.concurrency.key)
+            for row in self._store.executions.values()
+            if row.held and row.status is ExecutionStatus.QUEUED and row.new.concurrency
+        }
+        return sum([await self.release_held(*key) for key in sorted(holding)[:keys_max]])
+
+    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int, shares: Sequence[Share] = ()) -> list[Claimed]:
+        """Take up to `limit` pooled executions: orphans, those with unread signals, then in turns between workspaces."""
         self._store.check()
         if not self._store.accepting(owner):
             return []
-        candidates = [*self._orphans(orphan_grace_ms), *self._wished(), *self._in_turns()]
+        candidates = [*self._orphans(orphan_grace_ms), *self._wished(), *self._in_turns(shares)]
         chosen = {row.new.id: row for row in candidates}
         taken = [self._take(owner, row) for row in list(chosen.values())[: max(0, limit)]]
         if taken:
@@ -188,8 +221,13 @@ class MemoryExecutions:
         fingerprint, identity = self._store.keys.get(key, (b"", new.id)) if key else (b"", new.id)
         if key in self._store.keys and new.idempotency and fingerprint != new.idempotency.fingerprint:
             return Accepted(outcome=Outcome.KEY_MISMATCH, id=identity)
+        superseded: Sequence[tuple[UUID, UUID | None]] = ()
         if identity not in self._store.executions:
-            self._insert(new, version, pushed=pushing and self._store.accepting(new.owner))
+            room, superseded = self._place(new)
+            if not room and new.concurrency and new.concurrency.on_limit is OnLimit.REJECT:
+                return Accepted(outcome=Outcome.LIMITED, id=new.id)
+            pushed = new.concurrency is None and pushing and self._store.accepting(new.owner)
+            self._insert(new, version, pushed=pushed, held=not room)
         if key and new.idempotency:
             self._store.keys.setdefault(key, (new.idempotency.fingerprint, identity))
         row = self._store.executions[identity]
@@ -199,15 +237,45 @@ class MemoryExecutions:
             status=row.status,
             owner=row.owner,
             workflow_version=row.workflow_version,
+            superseded=superseded,
         )
+
+    def _of_key(self, workspace_id: UUID, key: str) -> list[StoredExecution]:
+        """Return the executions of a concurrency key that have not ended, oldest first."""
+        rows = [
+            row
+            for row in self._store.executions.values()
+            if row.new.workspace_id == workspace_id and row.new.concurrency and row.new.concurrency.key == key
+        ]
+        return sorted((row for row in rows if not row.status.terminal), key=lambda row: row.new.id)
+
+    def _stopping(self, execution_id: UUID) -> bool:
+        return any(signal.kind is SignalKind.CANCEL for signal in self._store.signals_of(execution_id))
+
+    def _place(self, new: NewExecution) -> tuple[bool, Sequence[tuple[UUID, UUID | None]]]:
+        """Return whether there is room for an execution, and whom to ask to stop so that there will be."""
+        if new.concurrency is None:
+            return True, ()
+        standing = Standing()
+        for row in self._of_key(new.workspace_id, new.concurrency.key):
+            standing.add(row.new.id, row.owner, held=row.held, stopping=self._stopping(row.new.id))
+        room, stopped = standing.place(new.id, new.concurrency)
+        for identity, _ in stopped:
+            self._leave(SignalKind.CANCEL, identity)
+        return room, stopped
+
+    def _leave(self, kind: SignalKind, execution_id: UUID) -> None:
+        body = b'{"by": "a newer execution"}'
+        signal = Signal(id=uuid4(), execution_id=execution_id, kind=kind, body=body)
+        self._store.unread[signal.id] = signal
 
     def _version(self, new: NewExecution) -> int | None:
         workflow = self._store.workflows.get(new.workflow_id) if new.workflow_id else None
         if workflow is None or workflow.archived or workflow.workspace_id != new.workspace_id:
             return None
-        return max(workflow.versions)
+        return new.workflow_version or max(workflow.versions)
 
-    def _insert(self, new: NewExecution, version: int | None, *, pushed: bool) -> None:
+    def _insert(self, new: NewExecution, version: int | None, *, pushed: bool, held: bool) -> None:
         now_ms = self._store.now_ms()
         self._store.executions[new.id] = StoredExecution(
             new=new,
@@ -217,13 +285,18 @@ class MemoryExecutions:
             owner=new.owner if pushed else None,
             epoch=1 if pushed else 0,
             claimed_ms=now_ms,
+            held=held,
         )
 
     def _claimable(self, row: StoredExecution) -> bool:
         if row.status is ExecutionStatus.RUNNING:
             lease = self._store.leases.get(row.owner) if row.owner else None
             return lease is None or lease.ended_ms is not None
-        return row.status is ExecutionStatus.QUEUED or self._awake(row)
+        return (row.status is ExecutionStatus.QUEUED and self._released(row)) or self._awake(row)
+
+    def _released(self, row: StoredExecution) -> bool:
+        """Whether its concurrency key does not hold it, or it is to be stopped."""
+        return not row.held or self._stopping(row.new.id)
 
     def _awake(self, row: StoredExecution) -> bool:
         """Whether what rests may go on: its time has come, or somebody has left a signal that applies."""
@@ -249,30 +322,36 @@ class MemoryExecutions:
         named = {signal.execution_id for signal in signals if signal.kind is not SignalKind.WAKE}
         rows = [self._store.executions[identity] for identity in named]
         rows = [row for row in rows if row.status in UNOWNED and row.new.isolation is Isolation.POOLED]
+        rows = [row for row in rows if row.status is not ExecutionStatus.QUEUED or self._released(row)]
         return sorted(rows, key=lambda row: (-row.new.priority, row.new.id))
 
-    def _in_turns(self) -> Iterator[StoredExecution]:
-        due: dict[tuple[UUID, int], list[StoredExecution]] = defaultdict(list)
-        for row in sorted(self._store.executions.values(), key=lambda row: row.new.id):
-            if row.new.isolation is Isolation.POOLED and self._awake(row):
-                due[row.new.workspace_id, row.new.priority].append(row)
-        ordered = [
-            (-priority, turn, 0, row.new.id, row)
-            for (_, priority), rows in due.items()
-            for turn, row in enumerate(rows, 1)
-        ]
-        queues: dict[UUID, list[StoredExecution]] = defaultdict(list)
+    def _in_turns(self, shares: Sequence[Share]) -> list[StoredExecution]:
+        waiting: dict[UUID, list[tuple[int, UUID, int, StoredExecution]]] = defaultdict(list)
+        spaces: set[UUID] = set()
         for row in self._store.executions.values():
             if _waits(row):
-                queues[row.new.workspace_id].append(row)
-        later = [space for space in sorted(queues) if space > self._claimed_last]
-        earlier = [space for space in sorted(queues) if space <= self._claimed_last]
-        for ring, space in enumerate([*later[:WORKSPACES_PER_CLAIM], *earlier[:WORKSPACES_PER_CLAIM]], 1):
-            turns: dict[int, int] = defaultdict(int)
-            for row in sorted(queues[space], key=lambda row: row.new.id):
-                turns[row.new.priority] += 1
-                ordered.append((-row.new.priority, turns[row.new.priority], ring, row.new.id, row))
-        return (entry[-1] for entry in sorted(ordered, key=lambda entry: entry[:4]))
+                spaces.add(row.new.workspace_id)
+        later = [space for space in sorted(spaces) if space > self._claimed_last]
+        earlier = [space for space in sorted(spaces) if space <= self._claimed_last]
+        ring = {
+            space: place
+            for place, space in enumerate([*later[:WORKSPACES_PER_CLAIM], *earlier[:WORKSPACES_PER_CLAIM]], 1)
+        }
+        for row in self._store.executions.values():
+            new = row.new
+            if _waits(row) and new.workspace_id in ring:
+                waiting[new.workspace_id].append((-new.priority, new.id, ring[new.workspace_id], row))
+            elif new.isolation is Isolation.POOLED and self._awake(row):
+                waiting[new.workspace_id].append((-new.priority, new.id, 0, row))
+        known = {share.workspace_id: share for share in shares}
+        usual_ms = sum(share.cost_ms for share in shares) / len(shares) if shares else 1
+        ordered = []
+        for space, rows in waiting.items():
+            share = known.get(space) or Share(workspace_id=space, held=0, ahead_ms=0, cost_ms=usual_ms)
+            for before, (priority, identity, place, row) in enumerate(sorted(rows, key=lambda entry: entry[:2])):
+                used_ms = share.ahead_ms + before * share.cost_ms
+                ordered.append((share.held + before, used_ms, priority, place, identity, row))
+        return [entry[-1] for entry in sorted(ordered, key=lambda entry: entry[:5])]
 
     def _take(self, owner: UUID, row: StoredExecution) -> Claimed:
         if row.status is ExecutionStatus.RUNNING:
@@ -303,12 +382,14 @@ class MemoryExecutions:
             losses=row.losses,
             crashes=row.crashes,
             isolation=row.new.isolation,
+            concurrency_key=row.new.concurrency.key if row.new.concurrency else "",
+            held=row.held,
         )
 
     def _definition(self, row: StoredExecution) -> tuple[bytes, str]:
         if row.new.workflow_id is not None and row.workflow_version is not None:
             workflow = self._store.workflows[row.new.workflow_id]
-            return workflow.versions[row.workflow_version], workflow.name
+            return row.new.definition or workflow.versions[row.workflow_version], workflow.name
         definition = row.new.definition or b"{}"
         return definition, json.loads(definition).get("name") or ""
 
@@ -393,7 +474,7 @@ def _pausing(row: StoredExecution, unread: Sequence[Signal]) -> bool:
 
 
 def _waits(row: StoredExecution) -> bool:
-    return row.status is ExecutionStatus.QUEUED and row.new.isolation is Isolation.POOLED
+    return row.status is ExecutionStatus.QUEUED and row.new.isolation is Isolation.POOLED and not row.held
 
 
 def _nodes(row: StoredExecution) -> list[NodeRow]:

@@ -25,11 +25,12 @@ WITH input AS MATERIALIZED (
     SELECT * FROM unnest(
         %(ids)s::uuid[], %(workspaces)s::uuid[], %(workflows)s::uuid[], %(definitions)s::json[], %(inputs)s::json[],
         %(nodes_total)s::int[], %(trigger_types)s::text[], %(triggered_by)s::uuid[], %(isolations)s::text[],
-        %(priorities)s::smallint[], %(owners)s::uuid[], %(keys)s::text[], %(fingerprints)s::bytea[], %(input_refs)s::json[]
+        %(priorities)s::smallint[], %(owners)s::uuid[], %(keys)s::text[], %(fingerprints)s::bytea[], %(input_refs)s::json[],
+        %(versions)s::int[]
     ) WITH ORDINALITY AS t (id, workspace_id, workflow_id, definition, input, nodes_total, trigger_type, triggered_by,
-        isolation, priority, owner, key, fingerprint, input_ref, place)
+        isolation, priority, owner, key, fingerprint, input_ref, wanted, place)
 ), resolved AS MATERIALIZED (
-    SELECT i.*, w.version
+    SELECT i.*, COALESCE(i.wanted, w.version) AS version
     FROM input i LEFT JOIN workflows w
         ON w.id = i.workflow_id AND w.workspace_id = i.workspace_id AND w.status IN ('draft', 'active')
     WHERE i.workflow_id IS NULL OR w.id IS NOT NULL
@@ -47,7 +48,7 @@ WITH input AS MATERIALIZED (
 ), created AS (
     INSERT INTO executions (id, workspace_id, workflow_id, workflow_version, definition, input_data, input_ref, nodes_total,
         trigger_type, triggered_by, isolation, priority, status, owner, epoch, queued_at, claimed_at)
-    SELECT id, workspace_id, workflow_id, version, CASE WHEN workflow_id IS NULL THEN definition END, input, input_ref,
+    SELECT id, workspace_id, workflow_id, version, definition, input, input_ref,
         nodes_total, trigger_type, triggered_by, isolation, priority,
         CASE WHEN pushed THEN 'running' ELSE 'queued' END, CASE WHEN pushed THEN owner END, pushed::int,
         clock_timestamp(), CASE WHEN pushed THEN clock_timestamp() END
@@ -77,11 +78,11 @@ taken AS (
         losses = e.losses + CASE WHEN l.orphan THEN 1 ELSE 0 END,
         crashes = e.crashes
             + CASE WHEN l.orphan AND e.alone AND l.end_reason IN ('crashed', 'expired') THEN 1 ELSE 0 END,
-        alone = false, wake_at = NULL, paused_at = NULL, held = false
+        alone = false, wake_at = NULL, paused_at = NULL
     FROM locked l WHERE e.id = l.id
     RETURNING l.place, e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.definition, e.input_data, e.epoch,
         e.last_seq, e.losses, e.crashes, e.isolation, e.input_ref, e.depth, e.deadline_at, e.priority, e.triggered_by, e.trigger_type,
-        CASE WHEN e.parent_node_id <> '' THEN e.parent_execution_id END AS parent
+        e.concurrency_key, e.held, CASE WHEN e.parent_node_id <> '' THEN e.parent_execution_id END AS parent
 )
 """
 
@@ -90,9 +91,14 @@ SELECT t.id, t.workspace_id, t.workflow_id, t.workflow_version, COALESCE(v.name,
     COALESCE(t.definition::text, json_build_object('name', v.name, 'nodes', v.nodes, 'connections', v.connections,
         'settings', v.settings)::text),
     t.input_data::text, t.epoch, t.last_seq, t.losses, t.crashes, t.isolation,
-    t.input_ref::text, t.depth, (extract(epoch FROM t.deadline_at) * 1000)::bigint, t.priority, t.triggered_by, t.parent, t.trigger_type
+    t.input_ref::text, t.depth, (extract(epoch FROM t.deadline_at) * 1000)::bigint, t.priority, t.triggered_by, t.parent, t.trigger_type,
+    t.concurrency_key, t.held
 """
 VERSION_OF_TAKEN = "LEFT JOIN workflow_versions v ON v.workflow_id = t.workflow_id AND v.version = t.workflow_version"
+
+RELEASED = """(NOT e.held OR EXISTS (
+        SELECT FROM signals s WHERE s.execution_id = e.id AND s.read_at IS NULL AND s.kind = 'cancel'))"""
+"""What a concurrency key holds is claimed only to be stopped; it stays held then, for it never was under way."""
 
 AWAKE = """e.status IN ('waiting', 'paused') AND (e.wake_at <= statement_timestamp() OR EXISTS (
         SELECT FROM signals s WHERE s.execution_id = e.id AND s.read_at IS NULL
@@ -122,7 +128,7 @@ WITH RECURSIVE me AS MATERIALIZED (
         OR e.status = me.required AND (NOT e.held OR s.kind = 'cancel'))
     ORDER BY e.id LIMIT %(window)s
 ), due AS (
-    SELECT d.*, row_number() OVER (PARTITION BY d.workspace_id, d.priority ORDER BY d.id) AS turn FROM (
+    SELECT d.* FROM (
         SELECT e.id, e.workspace_id, e.priority FROM me CROSS JOIN LATERAL (
             SELECT * FROM executions w WHERE w.wake_at <= statement_timestamp() AND w.isolation = 'pooled'
             ORDER BY w.wake_at LIMIT %(window)s
@@ -151,20 +157,30 @@ WITH RECURSIVE me AS MATERIALIZED (
     SELECT * FROM later WHERE workspace_id IS NOT NULL
     UNION ALL SELECT * FROM earlier WHERE workspace_id IS NOT NULL
 ), fair AS (
-    SELECT q.id, q.priority, s.ring, row_number() OVER (PARTITION BY s.ring, q.priority ORDER BY q.id) AS turn
+    SELECT q.id, s.workspace_id, q.priority, s.ring
     FROM spaces s CROSS JOIN LATERAL (
         SELECT e.id, e.priority FROM executions e
         WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held AND e.workspace_id = s.workspace_id
         ORDER BY e.priority DESC, e.id LIMIT (SELECT GREATEST(%(window)s / count(*), %(limit)s) FROM spaces)
     ) q
+), shares AS MATERIALIZED (
+    SELECT * FROM unnest(%(share_spaces)s::uuid[], %(share_held)s::int[], %(share_ahead_ms)s::float8[],
+        %(share_cost_ms)s::float8[]) AS h (workspace_id, held, ahead_ms, cost_ms)
+), numbered AS (
+    SELECT m.*, row_number() OVER (PARTITION BY m.workspace_id ORDER BY m.priority DESC, m.id) - 1 AS before FROM (
+        SELECT id, workspace_id, priority, 0 AS ring FROM due
+        UNION ALL SELECT id, workspace_id, priority, ring FROM fair WHERE (id IN (SELECT id FROM signalled)) IS NOT TRUE
+    ) m
+), turns AS (
+    SELECT n.id, n.priority, n.ring, COALESCE(h.held, 0) + n.before AS slots,
+        COALESCE(h.ahead_ms, 0) + n.before * COALESCE(h.cost_ms, (SELECT avg(cost_ms) FROM shares), 1) AS used_ms
+    FROM numbered n LEFT JOIN shares h ON h.workspace_id = n.workspace_id
 ), candidates AS MATERIALIZED (
-    SELECT c.*, row_number() OVER (ORDER BY tier, priority DESC, turn, ring, id) AS place FROM (
-        SELECT id, true AS orphan, owner, end_reason, 0 AS tier, 0 AS priority, 0::bigint AS turn, 0 AS ring
+    SELECT c.*, row_number() OVER (ORDER BY tier, slots, used_ms, priority DESC, ring, id) AS place FROM (
+        SELECT id, true AS orphan, owner, end_reason, 0 AS tier, 0 AS slots, 0 AS used_ms, 0 AS priority, 0 AS ring
         FROM orphans
-        UNION ALL SELECT id, false, NULL, NULL, 1, priority, 0, 0 FROM signalled
-        UNION ALL SELECT id, false, NULL, NULL, 2, priority, turn, 0 FROM due
-        UNION ALL SELECT id, false, NULL, NULL, 2, priority, turn, ring FROM fair
-        WHERE (id IN (SELECT id FROM signalled)) IS NOT TRUE
+        UNION ALL SELECT id, false, NULL, NULL, 1, 0, 0, priority, 0 FROM signalled
+        UNION ALL SELECT id, false, NULL, NULL, 2, slots, used_ms, priority, ring FROM turns
     ) c
     ORDER BY place LIMIT %(window)s
 ), locked AS MATERIALIZED (
@@ -177,9 +193,10 @@ WITH RECURSIVE me AS MATERIALIZED (
 {CLAIMED_COLUMNS}
 FROM taken t {VERSION_OF_TAKEN} ORDER BY t.place
 """
-"""Take orphans, then what people want to stop, pause or resume, then by priority, in turns between workspaces.
+"""Take orphans, then what people want to stop, pause or resume, then in turns between workspaces, by priority within each.
 
-What waits and whose time has come, or that was woken, has its turn beside what is queued.
+A turn goes to the workspace that holds the fewest slots of the owner, counted with what this claim gives it before; among these
+to the one that has used slots least. What waits and whose time has come, or that was woken, has its turn beside what is queued.
 
 Owners and workspaces are found by a loose index scan: one probe for each, however many rows they have. The candidates
 are a window several times the limit and are locked one by one, skipping what another claimer has locked, until the
@@ -191,7 +208,8 @@ WITH locked AS MATERIALIZED (
     SELECT 1 AS place, e.status = 'running' AS orphan, l.end_reason, e.id
     FROM executions e LEFT JOIN leases l ON l.id = e.owner
     WHERE e.id = %(id)s AND EXISTS (SELECT FROM leases WHERE id = %(owner)s AND {LIVE_LEASE})
-        AND (e.status = 'queued' OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL) OR {AWAKE})
+        AND (e.status = 'queued' AND {RELEASED} OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)
+            OR {AWAKE})
     FOR NO KEY UPDATE OF e SKIP LOCKED
 ), {TAKEN}
 {CLAIMED_COLUMNS}
@@ -209,7 +227,7 @@ WHERE t.id = %(id)s AND t.owner = %(owner)s AND t.status = 'running'
 CLAIMABLE_DEDICATED = f"""
 SELECT e.id FROM executions e LEFT JOIN leases l ON l.id = e.owner
 WHERE e.isolation = 'dedicated' AND e.status IN ('queued', 'running', 'waiting', 'paused')
-    AND (e.status = 'queued' AND NOT e.held OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)
+    AND (e.status = 'queued' AND {RELEASED} OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)
         OR {AWAKE})
 ORDER BY e.status = 'running' DESC, e.priority DESC, e.id LIMIT %(limit)s
 """

@@ -195,6 +195,7 @@ executions = Table(
     _required("depth", SmallInteger(), "0"),
     _required("concurrency_key", Text(), "''"),
     _required("held", Boolean(), "false"),
+    _required("concurrency_limit", Integer(), "0"),
     postgresql_partition_by="RANGE (id)",
 )
 

@@ -16,6 +16,8 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_PROXY = "tests/chaos/test_default_proxy.py"
 NOTHING_COLLECTED = 5
+QUIET = "not chaos and not e2e"
+OTHERS = ("tests/integration", "--ignore=tests/integration/store", "--ignore=tests/integration/api")
 GROUP_LIMIT_S = 600
 
 
@@ -50,8 +52,10 @@ class Counts:
 
 
 GROUPS = (
-    Group("unit, simulation", ("-m", "not chaos and not e2e", "tests/unit", "tests/simulation")),
-    Group("contract, integration", ("-m", "not chaos and not e2e", "tests/contract", "tests/integration")),
+    Group("unit, simulation", ("-m", QUIET, "tests/unit", "tests/simulation")),
+    Group("contract, the store", ("-m", QUIET, "tests/contract", "tests/integration/store")),
+    Group("the API", ("-m", QUIET, "tests/integration/api")),
+    Group("actors, the cluster, examples", ("-m", QUIET, *OTHERS)),
     Group("a Ray head", ("-m", "chaos", "tests/integration/cluster"), "tests/integration/cluster"),
     Group("end to end", ("-m", "e2e", "tests/e2e"), "tests/e2e"),
     Group("chaos, HAProxy", ("-m", "chaos", f"--ignore={DEFAULT_PROXY}", "tests/chaos"), "tests/chaos"),

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 
 from workflow import config as configs
+from workflow.concurrency import concurrency_findings
 from workflow.document import Document, Node, OnError
 from workflow.errors import InvalidDefinition
 from workflow.expression import SyntaxCheck
@@ -62,7 +63,8 @@ class Compiler:
         if len(document.nodes) > self._nodes_max:
             message = f"a workflow may have {self._nodes_max} nodes, this one has {len(document.nodes)}"
             return [error("too_many_nodes", message)], None
-        findings = [*self._input_schema(document), *self._ids(document)]
+        settings = document.settings.concurrency
+        findings = [*self._input_schema(document), *concurrency_findings(settings), *self._ids(document)]
         inputs: dict[str, tuple[str, ...]] = {}
         outputs: dict[str, tuple[str, ...]] = {}
         for node in document.nodes:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from workflow.errors import InvalidDefinition
 from workflow.findings import Finding, Severity
-from workflow.ports import Isolation
+from workflow.ports import Isolation, OnLimit
 from workflow.retry import RetryPolicy
 from workflow.spelling import respell
 
@@ -110,6 +110,24 @@ class Connection(_Part):
     targetHandle: Handle = Field(default="main", description="an input of the target")  # noqa: N815
 
 
+class ConcurrencySettings(_Part):
+    """How many executions may be under way at once."""
+
+    key: Annotated[str, StringConstraints(max_length=1_000)] = Field(
+        default="",
+        description="executions with the same key are counted together; it may hold plain paths into the input, as in "
+        "`{{ $json.customer }}`; empty: all of the workflow",
+    )
+    limit: int = Field(
+        default=0, ge=0, le=100_000, description="running, waiting or paused at once, of each key; 0: no limit"
+    )
+    on_limit: OnLimit = Field(
+        default=OnLimit.QUEUE,
+        description="what becomes of one more: it is queued until one has ended; or it is queued and the oldest are cancelled; or it is "
+        "refused",
+    )
+
+
 class WorkflowSettings(_Part):
     """Settings of the whole workflow."""
 
@@ -125,6 +143,9 @@ class WorkflowSettings(_Part):
         default=ErrorTrigger.ON_ALL, description="which of the two; an execution begun in this way begins no other"
     )
     timezone: TimeZone = Field(default="UTC", description="an IANA name, for dates in expressions and nodes")
+    concurrency: ConcurrencySettings = Field(
+        default=ConcurrencySettings(), description="how many executions may be under way at once"
+    )
 
 
 class Document(_Part):

@@ -36,6 +36,11 @@ class Spread:
         """Let a node begin, now or as soon as fewer are under way."""
         self.state.ready.append(index)
 
+    def begin_now(self, index: int) -> None:
+        """Let a node that is ready begin, before others and whatever the limit."""
+        self.state.ready.remove(index)
+        self._start(index)
+
     def completed(self, index: int) -> None:
         """Take up that a run of this node has ended with items on its `handles`."""
         state, plan = self.state, self.state.plan
@@ -199,6 +204,8 @@ class Spread:
     def _dispatch(self) -> None:
         state = self.state
         limit = state.plan.max_parallel_nodes
+        if not state.epoch:
+            return
         while state.ready and not state.stop and not state.paused and (not limit or len(state.running) < limit):
             self._start(state.ready.popleft())
 

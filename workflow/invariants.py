@@ -28,7 +28,8 @@ def check(state: State) -> None:
         _hold(bool(waiting) or bool(running), "a waiting execution has something to wait for")
     if state.status is ExecutionStatus.RUNNING and state.stop is None:
         _hold(
-            bool(running or waiting or state.paused), "a running execution has something under way, or is about to end"
+            bool(running or waiting or state.paused or not state.epoch),
+            "a running execution has something under way, or is about to end",
         )
         _check_regions(state)
         _check_nodes(state)

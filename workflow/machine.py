@@ -20,6 +20,11 @@ number, which is not a retry of the user's. A node that may start at most once, 
 Waiting. An attempt may wait for a time or for something outside: it is under way no longer, and counts towards no limit, until it is
 woken; then the same attempt goes on. While an execution is paused, what is under way ends and nothing begins; what was about to
 begin is outstanding, so resuming is the same as recovering.
+
+Laying down. A history that begins under epoch 0 was written before anybody owned the execution: what a former one left is kept
+in it (`workflow.rerun`). Until the first owner resumes it nothing begins by itself, whatever the limits: a node that is ready
+begins with the event that settles it, and a failure is for good. So what is laid down does not depend on what is to begin, nor on how
+many nodes may be under way.
 """
 
 from collections.abc import Iterable
@@ -180,6 +185,7 @@ def _resume(state: State, event: ExecutionResumed) -> list[Command]:
         raise IllegalEvent("an execution that has not started cannot be resumed", fields={"event": event.kind})
     if event.epoch <= state.epoch:
         return []
+    laid_down = not state.epoch
     state.epoch = event.epoch
     state.status = ExecutionStatus.RUNNING
     restarted: list[Command] = []
@@ -191,6 +197,10 @@ def _resume(state: State, event: ExecutionResumed) -> list[Command]:
             restarted.append(StartNode(command.node, command.run_index, node.attempt, node.not_before_ms))
         else:
             restarted.append(command)
+    if laid_down:
+        spread = Spread(state)
+        spread.run()
+        restarted.extend(spread.commands)
     return restarted
 
 
@@ -292,11 +302,11 @@ def _under_way_again(state: State, index: int) -> StartNode:
 def may_retry(state: State, event: NodeFailed) -> bool:
     """Whether this failure, of an attempt under way, will be followed by another attempt.
 
-    A node that may start at most once is never tried again, whatever its policy says.
+    A node that may start at most once is never tried again, whatever its policy says, and what is laid down has ended.
     """
     index = state.plan.by_id[event.node_id]
     policy = state.plan.nodes[index].retry
-    if policy is None or state.plan.nodes[index].effect is Effect.AT_MOST_ONCE:
+    if policy is None or state.plan.nodes[index].effect is Effect.AT_MOST_ONCE or not state.epoch:
         return False
     return policy.allows(state.nodes[index].failures + 1, event.code, retryable=event.retryable)
 
@@ -355,6 +365,8 @@ def _attempt(
     if index is None:
         raise IllegalEvent(f"there is no node {event.node_id!r}", fields={"event": event.kind})
     node = state.nodes[index]
+    if not state.epoch and isinstance(event, NodeCompleted | NodeFailed):
+        _lay_down(state, index, event)
     if state.status is ExecutionStatus.QUEUED or event.run_index > node.run_index:
         raise IllegalEvent(
             f"run {event.run_index} of {event.node_id!r} was never started",
@@ -372,3 +384,10 @@ def _attempt(
         or event.attempt != node.attempt
     )
     return None if stale else index
+
+
+def _lay_down(state: State, index: int, event: NodeCompleted | NodeFailed) -> None:
+    """Let a node begin with the event that settles it, if it could begin and this is its next run."""
+    if (event.run_index, event.attempt) == (state.nodes[index].runs, 1) and index in state.ready:
+        _check_handles(state, index, event)
+        Spread(state).begin_now(index)

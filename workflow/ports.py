@@ -31,6 +31,36 @@ class Isolation(StrEnum):
     DEDICATED = "dedicated"
 
 
+class OnLimit(StrEnum):
+    """What becomes of an execution while as many as may be of its concurrency key are under way."""
+
+    QUEUE = "queue"
+    """It is held until one of them has ended."""
+    CANCEL_RUNNING = "cancel_running"
+    """It is held, and the oldest of them are asked to stop."""
+    REJECT = "reject"
+    """It is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concurrency:
+    """At most `limit` executions with this `key` (of one workspace) are under way at once."""
+
+    key: str
+    limit: int
+    on_limit: OnLimit = OnLimit.QUEUE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What a workspace has of an owner's slots: those that it holds, its lead in time, and how long an execution of it holds one."""
+
+    workspace_id: UUID
+    held: int
+    ahead_ms: float
+    cost_ms: float
+
+
 class LeaseEnd(StrEnum):
     """Why a lease is over. `CRASHED` and `EXPIRED` may be the fault of what ran there, the others never are."""
 
@@ -50,7 +80,9 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExecution:
-    """An execution to accept. With `workflow_id` the workflow's current version is pinned; else `definition` is stored with it.
+    """An execution to accept. With `workflow_id` a version of the workflow is pinned; a `definition` is stored with it.
+
+    With both, the definition is what is executed: a part of that version.
 
     With an `owner` it is accepted as running under epoch 1, if that owner's lease is live, it is not draining and no pooled
     execution is queued; else as queued.
@@ -70,6 +102,10 @@ class NewExecution:
     input_ref: BlobRef | None = None
     """Names the input where it is too large for the row; `input` is then null."""
     idempotency: IdempotencyKey | None = None
+    concurrency: Concurrency | None = None
+    """With it the execution is never pushed, and held while the key's limit is reached."""
+    workflow_version: int | None = None
+    """The version to pin; without it, the current one."""
 
 
 class Outcome(StrEnum):
@@ -79,6 +115,8 @@ class Outcome(StrEnum):
     REPLAYED = "replayed"
     KEY_MISMATCH = "key_mismatch"
     NO_WORKFLOW = "no_workflow"
+    LIMITED = "limited"
+    """As many executions with its concurrency key are under way as may be; nothing of it is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +128,8 @@ class Accepted:
     status: ExecutionStatus = ExecutionStatus.QUEUED
     owner: UUID | None = None
     workflow_version: int | None = None
+    superseded: Sequence[tuple[UUID, UUID | None]] = ()
+    """Executions with its concurrency key that were asked to stop, each with its owner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +178,10 @@ class Claimed:
     parent: UUID | None = None
     """The execution that waits for its end."""
     trigger_type: str = ""
+    concurrency_key: str = ""
+    """What its end may make room for; empty where it has none."""
+    held: bool = False
+    """Whether it was held by its concurrency key and is claimed only because somebody wants to stop it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,21 +320,36 @@ class ExecutionView:
     parent_execution_id: UUID | None = None
     parent_node_id: str = ""
     depth: int = 0
+    retry_count: int = 0
+    """How many executions before it were retried one after the other."""
 
 
 class Executions(Protocol):
     """Executions, their events and results. Every method raises `StoreUnavailable` when the database does not answer."""
 
     async def accept(self, batch: Sequence[NewExecution]) -> list[Accepted]:
-        """Make the executions durable, in one transaction; one answer each, in order."""
+        """Make the executions durable; one answer each, in order.
+
+        Those with a concurrency key are a transaction of their own: they are counted, and held or refused, one after the other.
+        """
         ...
 
-    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int) -> list[Claimed]:
+    async def release_held(self, workspace_id: UUID, concurrency_key: str) -> int:
+        """Let executions go that the key holds, by priority and age, as many as there is room for; how many these were."""
+        ...
+
+    async def release_all_held(self, keys_max: int) -> int:
+        """Do the same for keys that have room, looking at the next `keys_max` keys that hold any; how many were let go."""
+        ...
+
+    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int, shares: Sequence[Share] = ()) -> list[Claimed]:
         """Take up to `limit` pooled executions: queued ones, and running ones whose owner's lease ended at least the grace ago.
 
         Epochs are raised. Claims nothing when the owner's own lease is not live, or draining. Also takes up what waits and
         whose time has come or that was signalled, and what is paused and shall resume or stop. Orphans come first, then
-        wishes of people, then by priority and fair between workspaces.
+        wishes of people, then the workspaces in turns: each turn goes to the one that holds the fewest slots of this owner, and
+        of these to the one that has used them least, by `shares` and what this claim gives it before; what they do not name
+        has none. Within a workspace executions come by priority and age; between workspaces priority only breaks ties.
         """
         ...
 

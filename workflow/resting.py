@@ -1,9 +1,16 @@
-"""When an execution may leave its actor, and what becomes of wake-ups: decisions over a state, without changing it."""
+"""When an execution began, when it may leave its actor, and what becomes of wake-ups: decisions over a state, without changing it."""
 
 from collections.abc import Iterable
 
+from workflow.events import Event, ExecutionResumed, ExecutionStarted
 from workflow.state import State
 from workflow.states import NodeStatus
+
+
+def begun_ms(events: Iterable[Event]) -> int | None:
+    """Return when the first owner took the execution up; None when none has, and its history was only laid down."""
+    owned = (event.at_ms for event in events if isinstance(event, ExecutionStarted | ExecutionResumed) and event.epoch)
+    return next(owned, None)
 
 
 def next_due_ms(state: State, later_ms: Iterable[int] = ()) -> int | None:

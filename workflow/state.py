@@ -104,6 +104,7 @@ class State:
     execution_id: UUID = NO_EXECUTION
     status: ExecutionStatus = ExecutionStatus.QUEUED
     epoch: int = 0
+    """The present owner's; 0 while a history is laid down that nobody owns."""
     running: set[int] = field(default_factory=set)
     waiting: set[int] = field(default_factory=set)
     """Nodes that wait for something outside, or for a time."""

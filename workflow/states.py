@@ -46,8 +46,9 @@ SETTLED = frozenset({NodeStatus.COMPLETED, NodeStatus.FAILED, NodeStatus.SKIPPED
 EXECUTION_STATES: Mapping[ExecutionStatus, str] = MappingProxyType(
     {
         ExecutionStatus.QUEUED: (
-            "Accepted and durable, owned by nobody. An execution actor with a free slot claims it, by priority and fair between "
-            "workspaces, which raises the epoch. A crash of anything leaves it as it is."
+            "Accepted and durable, owned by nobody. An execution actor with a free slot claims it, in fair turns between "
+            "workspaces and by priority within each, which raises the epoch. What its concurrency key holds is not claimed until the key "
+            "has room, unless somebody wants to stop it. A crash of anything leaves it as it is."
         ),
         ExecutionStatus.RUNNING: (
             "Owned by one execution actor under one epoch; only that owner writes it. If the owner's lease ends, any other actor "

@@ -1,12 +1,14 @@
 """The commands about executions."""
 
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 from rich.console import Console
 
-from cluster.commands.asking import AsJson, Count, connected, print_json
+from cluster.client import Client
+from cluster.commands.asking import AsJson, Count, connected, json_file, parsed, print_json
 from cluster.commands.run import follow_to_the_end
 from cluster.showing import show_execution
 from cluster.tables import executions_table, logs_view, stats_view
@@ -15,6 +17,7 @@ from workflow.errors import BadInput
 app = typer.Typer(no_args_is_help=True)
 
 Identity = Annotated[UUID, typer.Argument(metavar="ID", help="The execution's id.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Follow the new execution to its end, and show it.")]
 Statuses = Annotated[list[str] | None, typer.Option("--status", help="Only those in this state; may be repeated.")]
 OfWorkflow = Annotated[UUID | None, typer.Option("--workflow", help="Only those of this workflow.")]
 Before = Annotated[str | None, typer.Option("--before", help="Only those made before: 2026-01-31T12:00:00Z.")]
@@ -56,28 +59,57 @@ def show(identity: Identity, as_json: AsJson = False) -> None:
 @app.command()
 def watch(identity: Identity, as_json: AsJson = False) -> None:
     """Follow an execution to its end. Exit code 1 when it does not complete."""
-    console = Console()
     with connected() as client:
         client.execution(str(identity))  # so that an id which is not there is said at once
-        execution = follow_to_the_end(client, str(identity), None if as_json else console)
-        nodes = client.nodes(str(identity))
-    if as_json:
-        print_json({"execution": execution, "nodes": nodes})
-    else:
-        show_execution(console, execution, nodes)
-    if execution["status"] != "completed":
-        raise typer.Exit(1)
+        _watch(client, str(identity), as_json=as_json)
 
 
 @app.command()
 def cancel(identity: Identity, as_json: AsJson = False) -> None:
     """Ask for an execution to stop."""
-    with connected() as client:
-        found = client.ask("POST", f"executions/{identity}/cancel")
-    if as_json:
-        print_json(found)
-    else:
-        Console().print(f"{identity} was asked to stop; it is {found['status']}", highlight=False)
+    _wish(identity, "cancel", "to stop", as_json=as_json)
+
+
+@app.command()
+def pause(identity: Identity, as_json: AsJson = False) -> None:
+    """Ask for an execution to pause: what is under way ends, and nothing further begins."""
+    _wish(identity, "pause", "to pause", as_json=as_json)
+
+
+@app.command()
+def resume(identity: Identity, as_json: AsJson = False) -> None:
+    """Let an execution go on that is paused, or about to be."""
+    _wish(identity, "resume", "to go on", as_json=as_json)
+
+
+@app.command()
+def retry(identity: Identity, watch: Watch = False, as_json: AsJson = False) -> None:
+    """Make a new execution of one that did not complete: it keeps all results and goes on with the rest.
+
+    With --watch, exit code 1 when it does not complete.
+    """
+    _repeat(f"executions/{identity}/retry", {}, watch=watch, as_json=as_json)
+
+
+@app.command()
+def replay(
+    identity: Identity,
+    from_node: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NODE", help="Run this node and what follows it; keep the other results."),
+    ] = None,
+    given: Annotated[str | None, typer.Option("--input", help="Another input as JSON, or @FILE.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="The version of the workflow to execute.")] = None,
+    watch: Watch = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new execution of one that has ended: all of it, or from a node on. With --watch, exit code 1 when it does not complete."""
+    body: dict[str, Any] = _given(from_node=from_node)
+    if version is not None:
+        body["version"] = version
+    if given is not None:
+        body["input"] = json_file(Path(given[1:])) if given.startswith("@") else parsed(given.encode(), "--input")
+    _repeat(f"executions/{identity}/replay", body, watch=watch, as_json=as_json)
 
 
 @app.command()
@@ -148,6 +180,39 @@ def stats(
         print_json(found)
     else:
         Console().print(stats_view(found))
+
+
+def _wish(identity: UUID, route: str, words: str, *, as_json: bool) -> None:
+    with connected() as client:
+        found = client.ask("POST", f"executions/{identity}/{route}")
+    if as_json:
+        print_json(found)
+    else:
+        Console().print(f"{identity} was asked {words}; it is {found['status']}", highlight=False)
+
+
+def _repeat(path: str, body: dict[str, Any], *, watch: bool, as_json: bool) -> None:
+    with connected() as client:
+        made = client.ask("POST", path, body=body)
+        if watch:
+            _watch(client, made["id"], as_json=as_json)
+        elif as_json:
+            print_json(made)
+        else:
+            Console().print(f"{made['id']} was begun; it is {made['status']}", highlight=False)
+
+
+def _watch(client: Client, identity: str, *, as_json: bool) -> None:
+    """Follow an execution and show it. Raises `typer.Exit` when it does not complete."""
+    console = Console()
+    execution = follow_to_the_end(client, identity, None if as_json else console)
+    nodes = client.nodes(identity)
+    if as_json:
+        print_json({"execution": execution, "nodes": nodes})
+    else:
+        show_execution(console, execution, nodes)
+    if execution["status"] != "completed":
+        raise typer.Exit(1)
 
 
 def _given(**params: Any) -> dict[str, Any]:

@@ -13,22 +13,23 @@ from fastapi.responses import Response
 from actors.ids import new_id, now_ms
 from serve_app import models, views
 from serve_app.accepting import Request as Accepting
-from serve_app.accepting import Submitted
 from serve_app.auth import Executor, Viewer
 from serve_app.bodies import PRIORITY_DEFAULT, parse_object, priority_of, read_body
 from serve_app.once import REPLAYED, execution_key
 from serve_app.openapi import DOCUMENT_REF, KEY, object_body, problems
+from serve_app.parts import cut_until, until_node_of
 from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, wait_seconds
 from serve_app.services import Services
 from workflow.blobs import read_blob
+from workflow.concurrency import ConcurrencyTemplate
 from workflow.errors import Unprocessable
 from workflow.inputs import check_input, input_json
-from workflow.ports import Ending, ExecutionView, NewExecution, Outcome
+from workflow.ports import Accepted, Ending, ExecutionView, NewExecution, Outcome
 
 router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
 
-EXECUTE_FIELDS = frozenset({"input", "priority"})
-EXECUTE_DEFINITION_FIELDS = frozenset({"definition", "input", "priority"})
+EXECUTE_FIELDS = frozenset({"input", "priority", "until_node"})
+EXECUTE_DEFINITION_FIELDS = EXECUTE_FIELDS | {"definition"}
 WAIT = {
     "name": "wait",
     "in": "query",
@@ -48,7 +49,11 @@ PRIORITY_SCHEMA = {
     "minimum": 1,
     "maximum": 10,
     "default": PRIORITY_DEFAULT,
-    "description": "of those that are queued, the ones with the higher priority begin first",
+    "description": "of those of the workspace that are queued, the ones with the higher priority begin first",
+}
+UNTIL_SCHEMA = {
+    "type": "string",
+    "description": "the id of a node: only it and the nodes before it are executed; without it the whole",
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": models.ExecutionOut, "description": "it has ended"},
@@ -57,7 +62,8 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+def body_of(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """Return what a route that executes says of its body and of what goes with it."""
     return {"parameters": [WAIT, EXECUTION_KEY], **object_body(properties, required)}
 
 
@@ -65,10 +71,10 @@ def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     "/workflows/{workflow_id}/execute",
     operation_id="execute_workflow",
     responses=ANSWERS,
-    openapi_extra=_body({"input": ITEMS_SCHEMA, "priority": PRIORITY_SCHEMA}, []),
+    openapi_extra=body_of({"input": ITEMS_SCHEMA, "priority": PRIORITY_SCHEMA, "until_node": UNTIL_SCHEMA}, []),
 )
 async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Executor, services: Asked) -> Response:
-    """Execute the current version of a workflow."""
+    """Execute the current version of a workflow, or the part of it that ends with `until_node`."""
     wait_s = wait_seconds(request, services.config.limits.wait_s_max)
     body = await read_body(request, services.config.limits.body_bytes_max)
     asked = parse_object(body, EXECUTE_FIELDS)
@@ -86,6 +92,7 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ex
         triggered_by=caller.user_id,
         isolation=current.isolation,
         priority=priority_of(asked),
+        concurrency=current.concurrency.of(asked.get("input")),
         idempotency=execution_key(request, body),
     )
 
@@ -94,30 +101,28 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ex
             return current.definition
         return (await services.versions.version(caller.workspace_id, workflow_id, version)).definition
 
-    return await _accept(
-        services,
-        Accepting(
-            new=new,
-            workflow_name=current.name,
-            version=current.version,
-            definition=current.definition,
-            waits=wait_s > 0,
-            definition_of=definition_of,
-        ),
-        wait_s,
+    whole = Accepting(
+        new=new,
+        workflow_name=current.name,
+        version=current.version,
+        definition=current.definition,
+        waits=wait_s > 0,
+        definition_of=definition_of,
     )
+    return await accept(services, await cut_until(services, whole, until_node_of(asked)), wait_s)
 
 
 @router.post(
     "/executions",
     operation_id="execute_definition",
     responses=ANSWERS,
-    openapi_extra=_body(
-        {"definition": DOCUMENT_REF, "input": ITEMS_SCHEMA, "priority": PRIORITY_SCHEMA}, ["definition"]
+    openapi_extra=body_of(
+        {"definition": DOCUMENT_REF, "input": ITEMS_SCHEMA, "priority": PRIORITY_SCHEMA, "until_node": UNTIL_SCHEMA},
+        ["definition"],
     ),
 )
 async def execute_definition(request: Request, caller: Executor, services: Asked) -> Response:
-    """Execute a workflow document that is sent along; it is stored with the execution."""
+    """Execute a workflow document that is sent along, or the part that ends with `until_node`; it is stored with the execution."""
     limits = services.config.limits
     wait_s = wait_seconds(request, limits.wait_s_max)
     body = await read_body(request, limits.body_bytes_max)
@@ -139,24 +144,22 @@ async def execute_definition(request: Request, caller: Executor, services: Asked
         triggered_by=caller.user_id,
         isolation=document.settings.isolation,
         priority=priority_of(asked),
+        concurrency=ConcurrencyTemplate(document.settings.concurrency, None, document.name).of(asked.get("input")),
         idempotency=execution_key(request, body),
     )
 
     async def definition_of(_version: int | None) -> bytes:
         return definition
 
-    return await _accept(
-        services,
-        Accepting(
-            new=new,
-            workflow_name=document.name,
-            version=None,
-            definition=definition,
-            waits=wait_s > 0,
-            definition_of=definition_of,
-        ),
-        wait_s,
+    whole = Accepting(
+        new=new,
+        workflow_name=document.name,
+        version=None,
+        definition=definition,
+        waits=wait_s > 0,
+        definition_of=definition_of,
     )
+    return await accept(services, await cut_until(services, whole, until_node_of(asked)), wait_s)
 
 
 @router.get("/executions/{execution_id}", operation_id="get_execution", response_model=models.ExecutionOut)
@@ -172,7 +175,8 @@ async def list_nodes(execution_id: ExecutionId, caller: Viewer, services: Asked)
     return answer({"items": [views.node(row) for row in rows], "next_cursor": None})
 
 
-async def _accept(services: Services, asked: Accepting, wait_s: float) -> Response:
+async def accept(services: Services, asked: Accepting, wait_s: float) -> Response:
+    """Accept an execution, and answer with it: as it ended, or, where it is not waited for or takes longer, as it is."""
     deadline = monotonic() + wait_s
     queued_ms = now_ms()
     submitted = await services.acceptor.accept(asked)
@@ -189,15 +193,15 @@ async def _accept(services: Services, asked: Accepting, wait_s: float) -> Respon
             return answer(body)
     if not wait_s and submitted.accepted.outcome is Outcome.CREATED:
         body = views.accepted(new, submitted.accepted, submitted.member, queued_ms)
-        return answer(body, HTTPStatus.ACCEPTED, _location(new.workspace_id, submitted))
-    return await _follow(services, new.workspace_id, submitted, max(0.0, deadline - monotonic()))
+        return answer(body, HTTPStatus.ACCEPTED, _location(new.workspace_id, submitted.accepted))
+    return await follow(services, new.workspace_id, submitted.accepted, max(0.0, deadline - monotonic()))
 
 
-async def _follow(services: Services, workspace_id: UUID, submitted: Submitted, left_s: float) -> Response:
-    execution_id = submitted.accepted.id
-    view = await services.follower.terminal(workspace_id, execution_id, left_s)
+async def follow(services: Services, workspace_id: UUID, accepted: Accepted, left_s: float) -> Response:
+    """Answer with an execution that was accepted: as it ended, or as it is when the time is over."""
+    view = await services.follower.terminal(workspace_id, accepted.id, left_s)
     status = HTTPStatus.OK if view.status.terminal else HTTPStatus.ACCEPTED
-    return await _shown(services, view, status, _location(workspace_id, submitted))
+    return await _shown(services, view, status, _location(workspace_id, accepted))
 
 
 async def _shown(
@@ -214,8 +218,8 @@ async def _output(services: Services, workspace_id: UUID, kept: ExecutionView | 
     return await read_blob(services.blobs, workspace_id, kept.output_ref)
 
 
-def _location(workspace_id: UUID, submitted: Submitted) -> dict[str, str]:
-    headers = {"Location": f"/api/v1/workspaces/{workspace_id}/executions/{submitted.accepted.id}"}
-    if submitted.accepted.outcome is Outcome.REPLAYED:
+def _location(workspace_id: UUID, accepted: Accepted) -> dict[str, str]:
+    headers = {"Location": f"/api/v1/workspaces/{workspace_id}/executions/{accepted.id}"}
+    if accepted.outcome is Outcome.REPLAYED:
         headers[REPLAYED] = "true"
     return headers

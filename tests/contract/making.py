@@ -28,7 +28,7 @@ def new_execution(workspace_id: UUID, **changes: Any) -> NewExecution:
         "id": an_id(),
         "workspace_id": workspace_id,
         "workflow_id": None,
-        "definition": DEFINITION,
+        "definition": None if changes.get("workflow_id") else DEFINITION,
         "input": b'{"z": 1, "a": [1.0, 1e2]}',
         "nodes_total": 3,
         "trigger_type": "manual",

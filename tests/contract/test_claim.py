@@ -5,7 +5,7 @@ from uuid import UUID
 
 from tests.contract.conftest import Twin
 from tests.contract.making import an_id, event, flush, holder, new_execution, node
-from workflow.ports import Isolation, LeaseEnd, NewExecution, SignalKind, Verdict
+from workflow.ports import Isolation, LeaseEnd, NewExecution, Share, SignalKind, Verdict
 from workflow.states import ExecutionStatus, NodeStatus
 
 HOUR_MS = 3_600_000
@@ -75,6 +75,40 @@ async def test_workspaces_take_turns_between_claims_of_one(twin: Twin) -> None:
     taken = [(await claimed_ids(twin, owner, limit=1))[0] for _ in range(4)]
 
     assert taken == [many[0], few[0], many[1], few[1]]
+
+
+async def test_a_turn_goes_to_the_workspace_that_holds_the_fewest_slots(twin: Twin) -> None:
+    holding, new = an_id(), an_id()
+    theirs = await accepted(twin, *(new_execution(holding) for _ in range(4)))
+    ours = await accepted(twin, *(new_execution(new) for _ in range(4)))
+    shares = [Share(workspace_id=holding, held=2, ahead_ms=0, cost_ms=100)]
+    taken = [claimed.id for claimed in await twin.executions.claim(twin.owner(), 6, 0, shares)]
+
+    assert set(taken[:2]) == set(ours[:2])
+    assert set(taken[2:4]) == {theirs[0], ours[2]}
+    assert set(taken[4:]) == {theirs[1], ours[3]}
+
+
+async def test_of_workspaces_that_hold_as_many_slots_the_one_that_used_less_is_first(twin: Twin) -> None:
+    owner, spaces = twin.owner(), [an_id() for _ in range(3)]
+    of = {space: await accepted(twin, *(new_execution(space) for _ in range(2))) for space in spaces}
+    shares = [
+        Share(workspace_id=spaces[0], held=1, ahead_ms=900, cost_ms=1_000),
+        Share(workspace_id=spaces[1], held=1, ahead_ms=500, cost_ms=300),
+        Share(workspace_id=spaces[2], held=1, ahead_ms=700, cost_ms=5_000),
+    ]
+    taken = [claimed.id for claimed in await twin.executions.claim(owner, 6, 0, shares)]
+
+    assert taken == [of[spaces[place]][turn] for turn, place in ((0, 1), (0, 2), (0, 0), (1, 1), (1, 0), (1, 2))]
+
+
+async def test_priority_orders_a_workspace_and_only_breaks_ties_between_them(twin: Twin) -> None:
+    loud, quiet = an_id(), an_id()
+    high = await accepted(twin, *(new_execution(loud, priority=9) for _ in range(3)))
+    low = await accepted(twin, *(new_execution(quiet, priority=1) for _ in range(3)))
+    taken = await claimed_ids(twin, twin.owner(), limit=4)
+
+    assert taken == [high[0], low[0], high[1], low[1]]
 
 
 async def test_two_claimers_share_the_queue(twin: Twin) -> None:

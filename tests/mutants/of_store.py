@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 STATEMENTS, EXECUTIONS, LEASES = "store/statements.py", "store/executions.py", "store/leases.py"
 FLUSHING, CLAIMING = "tests/contract/test_flush.py", "tests/contract/test_claim.py"
 LEASING, ACCEPTING = "tests/contract/test_leases.py", "tests/contract/test_accept.py"
+KEYED = "tests/contract/test_concurrency.py"
 OUTAGES = "tests/integration/store/test_outages.py"
 TAKING = '), {TAKEN}\n{CLAIMED_COLUMNS}\nFROM taken t {VERSION_OF_TAKEN}\n"""'
 FENCED = "(v.execution_id IN (SELECT id FROM fenced)) IS TRUE"
@@ -175,8 +176,11 @@ CLAIMS = (
         name="steal-by-name-from-the-living",
         why="a dedicated execution gets a second actor while the first works",
         file=STATEMENTS,
-        old="(e.status = 'queued' OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)",
-        new="(e.status IN ('queued', 'running')",
+        old=(
+            "(e.status = 'queued' AND {RELEASED} OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)\n"
+            "            OR"
+        ),
+        new="(e.status IN ('queued', 'running')\n            OR",
         tests=on_postgres(CLAIMING, "test_a_dedicated_orphan_is_claimable_by_name"),
     ),
     Mutant(
@@ -226,6 +230,41 @@ CLAIMS = (
         old="AND owner = %s AND epoch = %s",
         new="AND owner = %s AND %s IS NOT NULL",
         tests=on_postgres(CLAIMING, "test_release_queues_it_again"),
+    ),
+)
+
+CONCURRENCY = (
+    Mutant(
+        name="concurrency-key-without-lock",
+        why="two that count at once both find room: more are under way than the limit allows",
+        file="store/concurrency.py",
+        old="SELECT pg_advisory_xact_lock(l.number) FROM",
+        new="SELECT l.number FROM",
+        tests=("tests/integration/store/test_concurrency_races.py",),
+    ),
+    Mutant(
+        name="held-claimed-by-name",
+        why="an execution that its concurrency key holds begins beyond the limit",
+        file=STATEMENTS,
+        old="e.status = 'queued' AND {RELEASED} OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)\n            OR",
+        new="e.status = 'queued' OR e.status = 'running' AND (l.id IS NULL OR l.ended_at IS NOT NULL)\n            OR",
+        tests=on_postgres(KEYED, "test_a_held_one_can_be_cancelled_and_is_never_under_way"),
+    ),
+    Mutant(
+        name="refused-one-keeps-its-key",
+        why="an Idempotency-Key stands for an execution that is not there",
+        file="store/concurrency.py",
+        old="DELETE FROM idempotency_keys k USING gone g WHERE k.execution_id = g.id",
+        new="SELECT id FROM gone",
+        tests=on_postgres(KEYED, "test_a_refused_one_leaves_nothing_behind"),
+    ),
+    Mutant(
+        name="one-that-waits-takes-no-room",
+        why="executions that wait or are paused do not count, and more than the limit are under way",
+        file="store/concurrency.py",
+        old="AND e.status IN ('queued', 'running', 'waiting', 'paused')",
+        new="AND e.status IN ('queued', 'running')",
+        tests=on_postgres(KEYED, "test_what_waits_or_is_paused_is_under_way"),
     ),
 )
 
@@ -352,4 +391,4 @@ LEASED = (
     ),
 )
 
-OF_STORE = (*FENCE, *CLAIMS, *ACCEPTS, *LEASED)
+OF_STORE = (*FENCE, *CLAIMS, *CONCURRENCY, *ACCEPTS, *LEASED)

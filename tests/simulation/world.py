@@ -38,6 +38,7 @@ from workflow.ports import (
     NewExecution,
     NodeRow,
     Renewal,
+    Share,
     SignalKind,
     Verdict,
 )
@@ -253,9 +254,9 @@ class Executions(MemoryExecutions):
             tell_parent(self._world, part.execution_id)
         return verdict
 
-    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int) -> list[Claimed]:
+    async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int, shares: Sequence[Share] = ()) -> list[Claimed]:
         await asyncio.sleep(self._world.random.uniform(0.001, 0.01))
-        return await super().claim(owner, limit, orphan_grace_ms)
+        return await super().claim(owner, limit, orphan_grace_ms, shares)
 
 
 class _NoFaults(MemoryExecutions):

@@ -112,7 +112,16 @@ async def api(dsn: str) -> AsyncIterator[Api]:
     made = bootstrap(dsn, email="owner@example.org", password="a password", workspace_name="first", api_key=owner_key)
     others, elsewhere = await _other_keys(dsn, made.workspace_id)
     keys = {"owner": owner_key, **others}
-    config = PoolConfig(dsn=dsn, cluster_id="test", size=1, slots=8, poll_ms=50, renew_ms=200, link_key=LINK_KEY)
+    config = PoolConfig(
+        dsn=dsn,
+        cluster_id="test",
+        size=1,
+        slots=8,
+        poll_ms=50,
+        renew_ms=200,
+        link_key=LINK_KEY,
+        outbound_allow=("127.0.0.1/32",),
+    )
     process = ExecutionProcess(config, ThreadTasks(), actor_id="actor", name="actor", host="here", pid=1)
     await process.start()
     pool = OneProcessPool(process)

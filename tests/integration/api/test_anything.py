@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from tests.integration.api.conftest import Api
-from tests.integration.api.test_routes import DOCUMENT, ROUTES, made_execution, made_workflow
+from tests.integration.api.test_routes import DOCUMENT, ROUTES, made_things
 
 REQUESTS = 400
 VALUES: list[Any] = [
@@ -36,6 +36,11 @@ FIELDS = [
     "id",
     "type",
     "config",
+    "from_node",
+    "until_node",
+    "version",
+    "items",
+    "data",
 ]
 PARAMETERS = [
     "status",
@@ -100,7 +105,7 @@ def mutated(chance: random.Random, document: Any) -> Any:
 async def test_no_request_is_answered_with_a_fault_of_ours(api: Api):
     seed = random.randrange(10**9)
     chance = random.Random(seed)
-    names = {"workflow": await made_workflow(api), "execution": await made_execution(api)}
+    names = await made_things(api)
     routes = [(method, route) for method, route, _ in ROUTES if method != "DELETE" and "events" not in route]
     for _ in range(REQUESTS):
         method, route = chance.choice(routes)

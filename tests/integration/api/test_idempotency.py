@@ -24,7 +24,8 @@ from workflow.errors import StoreUnavailable
 REPLAYED = "idempotent-replayed"
 TRIGGERED = {"name": "t", "nodes": [{"id": "t", "type": "trigger.manual"}]}
 WRITES = ("post", "put", "patch", "delete")
-EXECUTES = ("execute_workflow", "execute_definition")
+EXECUTES = ("execute_workflow", "execute_definition", "execute_node", "retry_execution", "replay_execution")
+FAILING = {"id": "f", "type": "logic.stop_error", "config": {"message": "no"}}
 BODIES: dict[str, Any] = {
     "create_workflow": DOCUMENT,
     "update_workflow": DOCUMENT,
@@ -44,7 +45,7 @@ def least_role(method: str, path: str) -> str:
     """Return the role that the table of routes gives a path of the OpenAPI document."""
     wanted = re.sub(r"\{[^}]*\}", "*", path.split("{workspace_id}/")[1])
     for listed, route, role in ROUTES:
-        if listed == method and re.sub(r"\{[^}]*\}|(?<=versions/)1", "*", route) == wanted:
+        if listed == method and re.sub(r"\{[^}]*\}|(?<=versions/)1|(?<=nodes/)a(?=/execute)", "*", route) == wanted:
             return role
     raise AssertionError(f"{method} {path} is not in ROUTES: say who may ask")
 
@@ -61,11 +62,12 @@ async def operations(api: Api) -> list[tuple[str, str, dict[str, Any]]]:
 
 async def filled(api: Api, path: str) -> str:
     """Return the path with things that are there; a fresh workflow each time."""
-    names = {"workspace_id": str(api.workspace_id), "version": "1"}
+    names = {"workspace_id": str(api.workspace_id), "version": "1", "node_id": "t"}
     if "{workflow_id}" in path:
         names["workflow_id"] = await made_workflow(api, TRIGGERED)
     if "{execution_id}" in path:
-        names["execution_id"] = await made_execution(api)
+        retried = path.endswith("/retry")
+        names["execution_id"] = (await api.run(FAILING)).json()["id"] if retried else await made_execution(api)
     return re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], str(uuid.uuid4())), path)
 
 
@@ -382,6 +384,21 @@ async def test_a_full_queue_is_told_leaves_nothing_behind_and_stops_neither_push
         0,
         0,
     ]
+
+
+async def test_a_full_queue_takes_no_repetition_but_tells_of_those_that_it_has(api: Api, dsn: str):
+    former = (await api.run(FAILING)).json()["id"]
+    api.pool.absent = True
+    path = f"executions/{former}"
+    async with another_replica(api, dsn, queued_per_workspace_max=1) as replica:
+        run_sql(dsn, "UPDATE leases SET draining = true")
+        first = await replica.call("POST", f"{path}/retry", **keyed())
+        again = await replica.call("POST", f"{path}/retry", **keyed())
+        refused = await replica.call("POST", f"{path}/replay", json={"input": {"x": "y" * 100_000}}, **keyed("other"))
+
+    assert (first.status_code, again.json()["id"], again.headers[REPLAYED]) == (202, first.json()["id"], "true")
+    assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
+    assert [rows_in(dsn, table) for table in ("executions", "idempotency_keys", "blobs")] == [2, 1, 0]
 
 
 async def test_what_is_pushed_knows_no_limit(api: Api, dsn: str):

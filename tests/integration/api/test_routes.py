@@ -74,6 +74,9 @@ ROUTES = [
     ("GET", "executions/{execution}/events", "viewer"),
     ("GET", "executions/stats", "viewer"),
     ("POST", "executions/{execution}/cancel", "member"),
+    ("POST", "executions/{execution}/retry", "member"),
+    ("POST", "executions/{execution}/replay", "member"),
+    ("POST", "workflows/{workflow}/nodes/a/execute", "member"),
     ("POST", "executions/{execution}/pause", "member"),
     ("POST", "executions/{execution}/resume", "member"),
     ("GET", "hitl", "viewer"),
@@ -101,7 +104,19 @@ async def test_every_route_asks_for_a_key_a_role_and_the_right_workspace(api: Ap
             {"json": {"definition": DOCUMENT} if "execut" in route else DOCUMENT} if method in ("POST", "PUT") else {}
         )
         if route.endswith(
-            ("execute", "cancel", "clone", "restore", "activate", "deactivate", "unarchive", "pause", "resume")
+            (
+                "execute",
+                "retry",
+                "replay",
+                "cancel",
+                "clone",
+                "restore",
+                "activate",
+                "deactivate",
+                "unarchive",
+                "pause",
+                "resume",
+            )
         ):
             body = {}
 

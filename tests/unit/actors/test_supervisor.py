@@ -13,7 +13,8 @@ from actors.supervisor import Supervisor, SupervisorConfig
 from store.memory import MemoryLeases, MemoryStore
 from store.memory_executions import MemoryExecutions
 from tests.unit.actors.plant import new_execution
-from workflow.ports import Isolation, LeaseEnd, LeaseHolder
+from workflow.ports import Concurrency, Isolation, LeaseEnd, LeaseHolder
+from workflow.states import ExecutionStatus
 
 
 class FakeActor:
@@ -207,3 +208,16 @@ async def test_a_host_that_comes_gets_actors_and_one_that_goes_is_forgotten(stag
             actor.dead.set()
 
     await stage.until(lambda: {m.host for m in stage.supervisor.members} == {"host-1"})
+
+
+async def test_room_that_nobody_gave_on_is_given_on(stage: Stage):
+    first, second = (replace(new_execution(), concurrency=Concurrency(key="k", limit=1)) for _ in range(2))
+    second = replace(second, workspace_id=first.workspace_id)
+    await stage.executions.accept([first, second])
+    stage.store.executions[first.id].status = ExecutionStatus.COMPLETED
+    await stage.supervisor.start()
+    await stage.until(lambda: not stage.store.executions[second.id].held)
+    await stage.supervisor.full()
+    await stage.until(lambda: len(stage.actors) == 2)
+
+    assert stage.store.executions[second.id].status is ExecutionStatus.QUEUED

@@ -115,7 +115,11 @@ def api(home):
             ("GET", f"executions/{ID}", EXECUTION),
             ("GET", f"executions/{ID}/nodes", {"items": [NODE], **page}),
             ("GET", f"executions/{ID}/events", sse((1, "execution.completed", {}))),
-            ("POST", f"executions/{ID}/cancel", {**EXECUTION, "status": "running"}),
+            *(
+                ("POST", f"executions/{ID}/{wish}", {**EXECUTION, "status": "running"})
+                for wish in ("cancel", "pause", "resume")
+            ),
+            *(("POST", f"executions/{ID}/{again}", {**EXECUTION, "status": "queued"}) for again in ("retry", "replay")),
             ("POST", "executions/bulk-delete", DELETED),
             ("GET", "executions/stats", STATS),
         ):
@@ -163,6 +167,12 @@ COMMANDS = [
     (("executions", "show", ID), '"x": 1', {"execution": EXECUTION, "nodes": [NODE]}),
     (("executions", "watch", ID), "completed in 12.0 ms", {"execution": EXECUTION, "nodes": [NODE]}),
     (("executions", "cancel", ID), "asked to stop", {**EXECUTION, "status": "running"}),
+    (("executions", "pause", ID), "asked to pause", {**EXECUTION, "status": "running"}),
+    (("executions", "resume", ID), "asked to go on", {**EXECUTION, "status": "running"}),
+    (("executions", "retry", ID), "was begun; it is queued", {**EXECUTION, "status": "queued"}),
+    (("executions", "retry", ID, "--watch"), "completed in 12.0 ms", {"execution": EXECUTION, "nodes": [NODE]}),
+    (("executions", "replay", ID, "--from", "s"), "was begun; it is queued", {**EXECUTION, "status": "queued"}),
+    (("executions", "replay", ID, "--watch"), '"x": 1', {"execution": EXECUTION, "nodes": [NODE]}),
     (
         ("executions", "logs", ID),
         "hi",
@@ -293,6 +303,22 @@ def test_an_execution_that_failed_ends_its_watch_with_1(api, rayloom):
     api.answer("GET", f"{BASE}/executions/{ID}", 200, {**EXECUTION, "status": "failed"})
 
     assert rayloom("executions", "watch", ID)[0] == 1
+    assert rayloom("executions", "retry", ID, "--watch")[0] == 1
+    assert rayloom("executions", "retry", ID)[0] == 0
+    assert rayloom("executions", "replay", ID, "--watch", "--json")[0] == 1
+
+
+def test_what_a_replay_is_to_change_reaches_the_api(api, rayloom, tmp_path):
+    (tmp_path / "input.json").write_text('[{"n": 1}]')
+    rayloom("executions", "replay", ID, "--from", "s", "--version", "2", "--input", "null")
+    rayloom("executions", "replay", ID, "--input", f"@{tmp_path / 'input.json'}")
+    rayloom("executions", "retry", ID)
+
+    assert [json.loads(body) for _, _, body in asked(api, "POST")] == [
+        {"from_node": "s", "version": 2, "input": None},
+        {"input": [{"n": 1}]},
+        {},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -303,6 +329,9 @@ def test_an_execution_that_failed_ends_its_watch_with_1(api, rayloom):
         (("workflows", "import", "/nowhere.json"), 2, "/nowhere.json cannot be read"),
         (("workflows", "restore", ID, "0"), 2, "Invalid value for"),
         (("executions", "watch", ID.replace("1", "2")), 2, "nothing at"),
+        (("executions", "replay", ID, "--input", "{"), 2, "--input is not JSON"),
+        (("executions", "replay", ID, "--version", "0"), 2, "Invalid value for"),
+        (("executions", "retry", ID.replace("1", "2")), 2, "nothing at"),
         (("executions", "logs", ID, "--node", "z"), 2, "nothing of a node 'z'"),
         (("executions", "delete"), 2, "name executions, or give --before"),
         (("executions", "delete", ID, "--before", "x", "--yes"), 2, "name executions, or give --before"),
