@@ -123,6 +123,6 @@ async def _woken_in_postgres(pool: Pool, execution_id: UUID, node_id: str, run_i
     async with pool.connection() as connection:
         await connection.execute(
             "INSERT INTO signals (id, workspace_id, execution_id, kind, node_id, run_index, body) "
-            "SELECT %s, workspace_id, id, 'wake', %s, %s, '{}' FROM executions WHERE id = %s ON CONFLICT DO NOTHING",
+            "SELECT %s, workspace_id, id, 'wake', %s, %s, '{}' FROM executions WHERE id = %s",
             (an_id(), node_id, run_index, execution_id),
         )

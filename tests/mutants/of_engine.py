@@ -56,8 +56,8 @@ VISIBLE = (
         name="once-again-by-its-retry-policy",
         why="a node that may start at most once is tried again when it has failed (G6)",
         file=MACHINE,
-        old="if policy is None or state.plan.nodes[index].effect is Effect.AT_MOST_ONCE or",
-        new="if policy is None or",
+        old="if policy is None or state.plan.nodes[index].effect is Effect.AT_MOST_ONCE or not state.epoch:",
+        new="if policy is None or not state.epoch:",
         tests=(f"{FAILING}::test_a_node_that_may_start_once_is_not_tried_again_whatever_its_policy_says",),
     ),
     Mutant(

@@ -125,7 +125,7 @@ ASKS = (
         file=INBOX,
         old="FROM decided\n    WHERE status <> 'pending'",
         new="FROM decided\n    WHERE status = 'pending'",
-        tests=(f"{ASKING}::test_answers_at_the_same_time_all_count",),
+        tests=(f"{ASKING}::test_what_is_answered_does_not_time_out",),
     ),
     Mutant(
         name="time-out-overwrites-the-answer",
@@ -163,17 +163,19 @@ ASKS = (
         name="child-locks-its-parent",
         why="a parent that cancels its children and a child that ends wait for each other",
         file=CONTROL,
-        old="AND p.status NOT IN ({ENDS})\n    ON CONFLICT",
-        new="AND p.status NOT IN ({ENDS}) FOR SHARE\n    ON CONFLICT",
+        old="AND p.status NOT IN ({ENDS});",
+        new="AND p.status NOT IN ({ENDS}) FOR SHARE;",
         tests=(f"{ASKING}::test_a_child_that_ends_while_its_parent_is_letting_go_wakes_it",),
     ),
     Mutant(
         name="child-ends-beside-a-wake-up",
         why="a parent takes up the wake-up of one child, looks before another one's end is committed, and waits for ever (G1)",
         file=CONTROL,
-        old="WHERE read_at IS NULL DO UPDATE SET body = EXCLUDED.body",
-        new="WHERE read_at IS NULL DO NOTHING",
-        tests=(f"{ASKING}::test_a_child_that_ends_while_an_earlier_wake_up_is_taken_is_seen_or_wakes_again",),
+        old="AND p.status NOT IN ({ENDS});",
+        new="AND p.status NOT IN ({ENDS}) AND NOT EXISTS (SELECT FROM signals WHERE execution_id = p.id AND read_at IS NULL);",
+        tests=(
+            "tests/integration/store/test_children.py::test_a_wake_up_is_not_left_out_because_another_one_is_just_being_read",
+        ),
     ),
     Mutant(
         name="children-without-epoch",
@@ -268,4 +270,47 @@ STEPS = (
     ),
 )
 
-OF_RESTING = (*RESTS, *ASKS, *STEPS)
+WAITS = (
+    Mutant(
+        name="wake-up-too-early",
+        why="an answer that comes while its node is about to wait is lost, and the node waits for ever (G1)",
+        file="workflow/resting.py",
+        old="return state.nodes[index].status is NodeStatus.RUNNING",
+        new="return False",
+        tests=(f"{WAITING}::test_a_wake_up_that_comes_before_the_node_waits_is_not_lost",),
+    ),
+    Mutant(
+        name="wake-up-read-too-early",
+        why="a wake-up that its owner only remembers is lost when that one dies (G1)",
+        file=EXECUTION,
+        old="self._too_early.append(signal)\n                return",
+        new="self._too_early.append(signal)",
+        tests=(f"{WAITING}::test_a_wake_up_that_comes_before_the_node_waits_is_not_lost",),
+    ),
+    Mutant(
+        name="wake-up-never-read",
+        why="an execution that waits again is taken up and laid down again without end",
+        file=EXECUTION,
+        old="                self._take_wake(signal)\n        self._journal.read_signal(signal.id)",
+        new="                self._take_wake(signal)",
+        tests=(f"{WAITING}::test_a_wake_up_is_read_with_the_event_that_it_causes",),
+    ),
+    Mutant(
+        name="tried-again-while-paused",
+        why="an execution that was paused never rests, for a node that fails is tried again",
+        file=EXECUTION,
+        old="or command.node in self._tasks or self._state.paused:",
+        new="or command.node in self._tasks:",
+        tests=(f"{WAITING}::test_while_paused_not_even_a_failed_node_is_tried_again",),
+    ),
+    Mutant(
+        name="nothing-forsaken",
+        why="people answer, and children work for, an execution that has ended",
+        file=EXECUTION,
+        old="        elif self._asks:\n",
+        new="        elif False:\n",
+        tests=(f"{WAITING}::test_what_is_asked_is_forsaken_before_a_bad_end",),
+    ),
+)
+
+OF_RESTING = (*RESTS, *ASKS, *STEPS, *WAITS)

@@ -202,6 +202,8 @@ class Ownership(RuleBasedStateMachine):
         grip = self.grips[pick % len(self.grips)]
         self.write_with(grip, end=False, twice=twice, rest=Rest(status=status, wake_ms=until_ms))
         self.write_with(grip, end=False, twice=False)
+        if self.known[grip.execution_id].status is ExecutionStatus.PAUSED:
+            self.wish_for(grip.execution_id, SignalKind.PAUSE)
 
     @precondition(lambda self: self.grips)
     @rule(pick=PICK, wake_ms=st.sampled_from([None, HOUR_MS]))

@@ -288,28 +288,3 @@ async def test_a_child_is_started_once(dsn: str, children: PostgresChildren, run
         assert await started(children, running, child) == []
 
     assert len(await children.states(running, RUN)) == 1
-
-
-async def test_a_child_that_ends_while_an_earlier_wake_up_is_taken_is_seen_or_wakes_again(
-    dsn: str, pg_store: PostgresExecutions, children: PostgresChildren, running: UUID, owner: UUID
-) -> None:
-    first, second = a_child(dsn), a_child(dsn, place=1)
-    await started(children, running, first, second)
-    for child in (first, second):
-        await pg_store.claim_one(owner, child.id)
-    await pg_store.flush([flush(first.id, ending=ending())])
-    [signal] = await pg_store.unread_signals([running])
-    with psycopg.connect(dsn) as committing:
-        committing.execute(
-            "UPDATE executions SET status = 'completed', completed_at = now() WHERE id = %s", (second.id,)
-        )
-        taking = asyncio.create_task(pg_store.flush([flush(running, signals_read=[signal.id])]))
-        async with asyncio.timeout(20):
-            while not taking.done() and (await asyncio.to_thread(run_sql, dsn, WAITERS))[0][0] == 0:
-                await asyncio.sleep(0.01)
-        seen = await children.states(running, RUN) if taking.done() else []
-        committing.commit()
-    await taking
-    ended = [state.status for state, _ in seen or await children.states(running, RUN)]
-
-    assert ended == [ExecutionStatus.COMPLETED] * 2 or unread(dsn, running) == [("wake", *RUN)]

@@ -12,6 +12,7 @@ from actors.config import EngineLimits
 from actors.dispatch import Dispatcher, TaskRunner
 from actors.ids import new_id
 from actors.lease import LeaseReport
+from actors.outside import Nobody, Outside
 from actors.owner import Owner, OwnerConfig
 from actors.surroundings import Finished, Surroundings
 from actors.work import Outcome, TaskCall
@@ -38,6 +39,7 @@ from workflow.spec import (
     Placement,
     Sandbox,
 )
+from workflow.waiting import Suspend
 
 WORKSPACE = new_id()
 TTL_MS = 6_000
@@ -65,6 +67,8 @@ class World:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     failures: dict[str, int] = field(default_factory=dict)
     """How often a `draw.flaky` node is still to fail, or an item of a `draw.by_item` node (`a:0`)."""
+    answered: set[str] = field(default_factory=set)
+    """The `draw.asking` nodes that will find an answer; the others wait for a signal."""
     final: set[str] = field(default_factory=set)
     """The items (`a:0`) whose failure is known to be final."""
 
@@ -101,7 +105,16 @@ class World:
                 await self.gate(context.node_id).wait()
             finally:
                 self.running.discard(context.node_id)
+            if self.failures.get(context.node_id, 0) > 0:
+                self.failures[context.node_id] -= 1
+                raise NodeError("it broke", "boom")
             return {"main": items}
+
+        async def asking(context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:
+            found = context.node_id in self.answered
+            self.journal.append(f"look {context.node_id}")
+            await gated(context, config, items)
+            return {"main": items} if found else Suspend()
 
         async def effect(context: NodeContext, _config: Config, items: Items) -> Outputs:
             self.journal.append(context.effect_key)
@@ -138,6 +151,7 @@ class World:
             ("draw.broken_loop", breaking, Effect.PURE),
             ("draw.flaky", flaky, Effect.PURE),
             ("draw.by_item", self.by_item, Effect.PURE),
+            ("draw.asking", asking, Effect.EFFECT),
             ("draw.strange", strange, Effect.PURE),
             ("draw.large", large, Effect.PURE),
         ):
@@ -151,6 +165,7 @@ class World:
                 body="loop" if name == "draw.broken_loop" else "",
                 outputs=("loop", "done") if name == "draw.broken_loop" else ("main",),
                 yields=what is Effect.PURE,
+                suspends=name == "draw.asking",
             )
             types[name] = NodeType(spec, function)
         return Catalog(types)
@@ -168,6 +183,7 @@ class Process:
         tasks: TaskRunner | None = None,
         http: HttpClient | None = None,
         catalog: Catalog | None = None,
+        outside: Outside | None = None,
     ) -> None:
         self.plant = plant
         self.executions = MemoryExecutions(plant.store)
@@ -194,6 +210,7 @@ class Process:
             now_ms=lambda: plant.now_ms,
             limits=limits,
             http=http or NoHttp(),
+            outside=outside or Nobody(),
         )
         config = OwnerConfig(slots=slots, poll_ms=20, orphan_grace_ms=0)
         self.owner = Owner(config, self.executions, catalog or plant.world.catalog(), around, lambda: self)
@@ -293,7 +310,10 @@ class Plant:
         return asyncio.create_task(process.owner.run(claimed(accepted, definition)))
 
     async def cancel(self, execution_id: UUID) -> None:
-        await MemoryExecutions(self.store).signal(WORKSPACE, execution_id, new_id(), SignalKind.CANCEL, b'{"by":"me"}')
+        await self.wish(execution_id, SignalKind.CANCEL)
+
+    async def wish(self, execution_id: UUID, kind: SignalKind) -> None:
+        await MemoryExecutions(self.store).signal(WORKSPACE, execution_id, new_id(), kind, b'{"by":"me"}')
 
     def row(self, execution_id: UUID):
         return self.store.executions[execution_id]
