@@ -82,7 +82,7 @@ def step(state: State, event: Event) -> list[Command]:
             return _stop(state, FinishExecution(ExecutionStatus.CANCELLED, "cancelled", f"cancelled by {event.by}"))
         case ExecutionTimedOut():
             of_parent = "the time of the execution that started it is over"
-            message = of_parent if event.of_parent else f"it took longer than its {state.plan.timeout_ms} ms"
+            message = of_parent if event.of_parent else f"the execution took longer than its {state.plan.timeout_ms} ms"
             return _stop(state, FinishExecution(ExecutionStatus.TIMEOUT, "execution_timeout", message))
         case ExecutionFinished():
             return _finish(state, event)
