@@ -177,12 +177,15 @@ class ExecutionLoop:
         now_ms = self._around.now_ms()
         if history is not None and history.events:
             events = [from_body(row.kind, row.at_ms, orjson.loads(row.body)) for row in history.events]
-            self._state = replay(self.plan, events, self.claimed.id)
+            # Of a definition that cannot be run any more there is an empty plan: then only what is about the whole is known.
+            about = {"", *self.plan.by_id}
+            known = [event for event in events if getattr(event, "node_id", "") in about]
+            self._state = replay(self.plan, known, self.claimed.id)
             self._journal.continue_after(len(events))
             self._started_ms = begun_ms(events) or now_ms
             if not self._state.epoch:
                 self._journal.begin(now_ms)
-            self._results.restore(self._state, history.nodes)
+            self._results.restore(self._state, [row for row in history.nodes if row.node_id in self.plan.by_id])
             aborted = any(node.status is NodeStatus.CANCELLED for node in self._state.nodes)
             self._forsaking = self._asks and aborted
             if self._state.epoch == self.claimed.epoch:  # this very owner had begun, and stumbled

@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.actors.plant import WORKSPACE, Plant, Process, claimed
 from workflow.ports import LeaseEnd
+from workflow.spec import Catalog
 from workflow.states import ExecutionStatus
 
 
@@ -218,6 +219,22 @@ async def test_a_draining_owner_claims_nothing_and_is_done_when_nothing_is_under
     await running
     await draining
     assert plant.row(accepted.id).status is ExecutionStatus.QUEUED
+
+
+async def test_a_definition_that_can_no_longer_be_run_fails_though_some_of_it_has(plant: Plant):
+    first = plant.process()
+    await plant.push(first, "a -> b", b="draw.gate")
+    await plant.world.until(lambda: bool(plant.world.running) and bool(first.flushes))
+    [(execution_id, row)] = plant.store.executions.items()
+    await plant.world.until(lambda: any(event.node_id == "a" for event in row.events))
+    await first.kill()
+    without = Catalog({t.spec.type: t for t in plant.world.catalog() if t.spec.type != "draw.gate"})
+    plant.process(catalog=without).owner.start()
+
+    await finish(plant, execution_id)
+
+    assert (row.status, row.error_code) == (ExecutionStatus.FAILED, "definition_unusable")
+    assert [event.seq for event in row.events] == list(range(1, len(row.events) + 1))
 
 
 async def test_a_stored_definition_that_cannot_be_run_fails_with_a_clear_code(plant: Plant):
