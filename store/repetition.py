@@ -39,7 +39,8 @@ ORDER BY e.id DESC LIMIT 1
 
 INSERT = f"""
 WITH former AS MATERIALIZED (
-    SELECT id, workspace_id, workflow_id, definition, input_data, input_ref FROM executions
+    SELECT id, workspace_id, workflow_id, definition, input_data, input_ref, concurrency_key, concurrency_limit
+    FROM executions
     WHERE id = %(former)s AND workspace_id = %(workspace)s
         AND status IN ({_quoted(TERMINAL)})
     FOR KEY SHARE
@@ -56,11 +57,12 @@ WITH former AS MATERIALIZED (
 ), created AS (
     INSERT INTO executions (id, workspace_id, workflow_id, workflow_version, definition, input_data, input_ref, nodes_total,
         nodes_completed, trigger_type, triggered_by, isolation, priority, status, epoch, last_seq, queued_at,
-        parent_execution_id, retry_count)
+        parent_execution_id, retry_count, concurrency_key, concurrency_limit, held)
     SELECT %(id)s, f.workspace_id, f.workflow_id, %(version)s::int, COALESCE(%(definition)s::json, f.definition),
         COALESCE(%(input)s::json, f.input_data), CASE WHEN %(input)s::json IS NULL THEN f.input_ref ELSE %(input_ref)s::json END,
         %(nodes_total)s, %(nodes_completed)s, %(trigger_type)s, %(triggered_by)s::uuid, %(isolation)s, %(priority)s, 'queued', 0,
-        %(last_seq)s, clock_timestamp(), f.id, %(retry_count)s
+        %(last_seq)s, clock_timestamp(), f.id, %(retry_count)s, f.concurrency_key, f.concurrency_limit,
+        f.concurrency_key <> ''
     FROM fit f WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM keyed)
     ON CONFLICT DO NOTHING
     RETURNING id, workspace_id, input_ref, workflow_version

@@ -142,3 +142,19 @@ async def test_a_key_that_takes_an_engine_is_a_finding(api: Api):
     assert refused.status_code == 422
     [finding] = refused.json()["findings"]
     assert (finding["code"], finding["field"]) == ("concurrency_key_not_plain", "settings.concurrency.key")
+
+
+async def test_a_retry_waits_for_its_turn_like_the_others(api: Api, dsn: str):
+    workflow_id = await stored(api, workflow("one each", [waiting()]))
+    former = (await execute(api, workflow_id, "ada")).json()["id"]
+    await until(api, former, "waiting")
+    await post(api, former, "cancel")
+    await until(api, former, "cancelled")
+    present = (await execute(api, workflow_id, "ada")).json()["id"]
+    await until(api, present, "waiting")
+    again = (await post(api, former, "retry"))["id"]
+    assert (await until(api, again, "queued"))["retry_count"] == 1
+    assert held(dsn, again)
+    await post(api, present, "cancel")
+
+    await until(api, again, "waiting")
