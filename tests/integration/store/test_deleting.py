@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -71,10 +72,12 @@ class Overtaken(PostgresExecutions):
         super().__init__(pool)
         self._dsn = dsn
 
-    async def _accepted_before(self, batch: Sequence[NewExecution], places: Sequence[int]) -> dict[int, Accepted]:
+    async def _accepted_before(
+        self, batch: Sequence[NewExecution], places: Sequence[int], *rest: Any
+    ) -> dict[int, Accepted]:
         run_sql(self._dsn, "DELETE FROM idempotency_keys")
         run_sql(self._dsn, "DELETE FROM executions WHERE id <> %s", batch[0].id)
-        return await super()._accepted_before(batch, places)
+        return await super()._accepted_before(batch, places, *rest)
 
 
 async def test_a_key_whose_execution_is_deleted_meanwhile_makes_a_new_one(dsn: str, pool: Pool) -> None:

@@ -244,7 +244,7 @@ def test_ownership_holds_whatever_happens(dsn: str) -> None:
     fields = {"dsn": dsn, "workspace": workspace, "workflow": workflow, "tried": tried}
     machine = type("OwnershipHere", (Outside,), fields)
     bounds = settings(
-        max_examples=60,
+        max_examples=120,
         stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),
