@@ -1,7 +1,8 @@
-"""All tests, in pytest processes of their own, one after the other: `python -m tests.run_all`.
+"""All tests, in pytest processes of their own: `python -m tests.run_all`.
 
-Tests that kill processes or start a whole Rayloom come after the others and share no process with them. Ends with one line
-alone: `N passed, N failed, N skipped`; errors count as failed. Exit code 0 only when nothing failed.
+Those that neither kill processes nor start a whole Rayloom come first, in two lanes side by side, each with what it needs to itself;
+what they print comes when they have ended. The others follow one after the other. Ends with one line alone:
+`N passed, N failed, N skipped`; errors count as failed. Exit code 0 only when nothing failed.
 """
 
 import signal
@@ -9,8 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,11 +55,18 @@ class Counts:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
+LANES = (
+    (
+        Group("unit, simulation", ("-m", QUIET, "tests/unit", "tests/simulation")),
+        Group("contract, the store", ("-m", QUIET, "tests/contract", "tests/integration/store")),
+    ),
+    (
+        Group("the API", ("-m", QUIET, "tests/integration/api")),
+        Group("actors, the cluster, examples", ("-m", QUIET, *OTHERS)),
+    ),
+)
+"""Groups that bear company: those of a lane one after the other, the lanes side by side."""
 GROUPS = (
-    Group("unit, simulation", ("-m", QUIET, "tests/unit", "tests/simulation")),
-    Group("contract, the store", ("-m", QUIET, "tests/contract", "tests/integration/store")),
-    Group("the API", ("-m", QUIET, "tests/integration/api")),
-    Group("actors, the cluster, examples", ("-m", QUIET, *OTHERS)),
     Group("a Ray head", ("-m", "chaos", "tests/integration/cluster"), "tests/integration/cluster"),
     Group("end to end", ("-m", "e2e", "tests/e2e"), "tests/e2e"),
     Group("chaos, HAProxy", ("-m", "chaos", f"--ignore={DEFAULT_PROXY}", "tests/chaos"), "tests/chaos"),
@@ -63,14 +74,12 @@ GROUPS = (
 )
 
 
-def run(group: Group, folder: Path) -> tuple[Counts, float]:
-    """Run a group; its output goes where ours goes."""
-    report = folder / "report.xml"
-    report.unlink(missing_ok=True)
+def run(group: Group, folder: Path, output: IO[bytes] | None = None) -> tuple[Counts, float]:
+    """Run a group; its output goes where ours goes, or into a file."""
+    report = folder / f"{group.name}.xml"
     began_s = time.monotonic()
-    print(f"\n=== {group.name}", flush=True)
     command = [sys.executable, "-m", "pytest", "-q", "--durations=5", f"--junitxml={report}", *group.arguments]
-    pytest = subprocess.Popen(command, cwd=ROOT)
+    pytest = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
     try:
         code = pytest.wait(timeout=GROUP_LIMIT_S)
     except subprocess.TimeoutExpired:
@@ -83,6 +92,19 @@ def run(group: Group, folder: Path) -> tuple[Counts, float]:
             pytest.wait()
         code = -1
     return counted(report, code), time.monotonic() - began_s
+
+
+def run_lane(lane: Sequence[Group], folder: Path) -> list[tuple[Group, Counts, float]]:
+    """Run the groups of a lane; what each prints comes as a whole when it has ended."""
+    found = []
+    for group in filter(lambda group: group.present, lane):
+        with (folder / f"{group.name}.txt").open("w+b") as output:
+            counts, took_s = run(group, folder, output)
+            output.seek(0)
+            said = output.read().decode(errors="replace")
+        print(f"\n=== {group.name}\n{said}", flush=True)
+        found.append((group, counts, took_s))
+    return found
 
 
 def counted(report: Path, code: int) -> Counts:
@@ -104,11 +126,14 @@ def main() -> int:
     total = Counts()
     lines = []
     with tempfile.TemporaryDirectory(prefix="rayloom-tests-") as folder:
-        for group in GROUPS:
-            if group.present:
-                counts, took_s = run(group, Path(folder))
-                total.add(counts)
-                lines.append(f"{took_s:6.1f} s  {group.name}: {counts}")
+        with ThreadPoolExecutor(len(LANES)) as lanes:
+            found = [each for lane in lanes.map(lambda lane: run_lane(lane, Path(folder)), LANES) for each in lane]
+        for group in filter(lambda group: group.present, GROUPS):
+            print(f"\n=== {group.name}", flush=True)
+            found.append((group, *run(group, Path(folder))))
+    for group, counts, took_s in found:
+        total.add(counts)
+        lines.append(f"{took_s:6.1f} s  {group.name}: {counts}")
     print("\n=== all", *lines, "", total, sep="\n", flush=True)
     return 1 if total.failed or not total.passed else 0
 
