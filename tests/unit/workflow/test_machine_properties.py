@@ -131,6 +131,8 @@ class World:
     def _recover(self, command: AskRecovery) -> None:
         live = self.state.nodes[command.node]
         decision = self.draw.draw(st.sampled_from(list(Recovery)))
+        if decision is Recovery.RETRY and self.plan.nodes[command.node].effect is Effect.AT_MOST_ONCE:
+            decision = Recovery.ABORT  # a person may let it start again, but here that would look like a breach
         handles = {self.plan.nodes[command.node].handles[0]: 1}
         self.tell(
             NodeRecovered(
