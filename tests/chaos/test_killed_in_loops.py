@@ -156,7 +156,7 @@ def test_the_owner_is_killed_while_a_node_waits_for_its_next_attempt(instance, w
 
     judge(instance, identity, {"end": [{"n": 0}]}, epoch=2)
 
-    assert monotonic() - failed_s >= 1.7, "the delay does not end with the owner"
+    assert monotonic() - failed_s >= 1.3, "the delay does not end with the owner"
     assert [seen.key for seen in witness.of("/waiting")] == [f"{identity}:post:0:0"] * 2
 
 
