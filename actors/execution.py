@@ -176,12 +176,12 @@ class ExecutionLoop:
     def _begin(self, history: History | None) -> None:
         now_ms = self._around.now_ms()
         if history is not None and history.events:
-            events = [from_body(row.kind, row.at_ms, orjson.loads(row.body)) for row in history.events]
             # Of a definition that cannot be run any more there is an empty plan: then only what is about the whole is known.
             about = {"", *self.plan.by_id}
-            known = [event for event in events if getattr(event, "node_id", "") in about]
-            self._state = replay(self.plan, known, self.claimed.id)
-            self._journal.continue_after(len(events))
+            rows = [row for row in history.events if row.node_id in about]
+            events = [from_body(row.kind, row.at_ms, orjson.loads(row.body)) for row in rows]
+            self._state = replay(self.plan, events, self.claimed.id)
+            self._journal.continue_after(len(history.events))
             self._started_ms = begun_ms(events) or now_ms
             if not self._state.epoch:
                 self._journal.begin(now_ms)

@@ -3,30 +3,37 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import orjson
 
 from store.children import NewChild, PostgresChildren, Refusal
 from store.requests import PostgresRequests
-from workflow.blobs import BlobRef, Blobs, read_blob, reference_to
+from workflow.blobs import BlobRef, Blobs, put_apart, read_blob
 from workflow.concurrency import ConcurrencyTemplate
 from workflow.document import ConcurrencySettings
 from workflow.errors import NodeError, StoreUnavailable
 from workflow.ids import derived_id
 from workflow.links import PATH, link_token, token_hash
 from workflow.ports import Claimed, Concurrency
-from workflow.waiting import Child, Children, ChildState, NewRequest, NoChildren, NoRequests, Request, Requests
+from workflow.waiting import (
+    Child,
+    Children,
+    ChildState,
+    NewRequest,
+    NoChildren,
+    NodeRun,
+    NoRequests,
+    Request,
+    Requests,
+)
 
 CHILDREN_AT_ONCE = 200
 ERROR_TRIGGER = "error"
 """The trigger type of error workflows, which begin no other."""
 PAUSE_S, PAUSE_MAX_S = 0.1, 2.0
 R = TypeVar("R")
-
-NodeRun: TypeAlias = tuple[str, int]
-"""A node's id and the index of its run."""
 
 
 class Outside(Protocol):
@@ -210,12 +217,10 @@ class _ChildrenOfRun:
 
     async def _new(self, child: Child, concurrency: Concurrency | None) -> NewChild:
         identity = derived_id(self.claimed.id, "child", *self.run, child.place)
-        data, reference = child.input, None
-        if len(data) > self.around.blob_above_bytes:
-            reference = reference_to(data)
-            contents = {reference.sha256: data}
-            await patiently(lambda: self.around.blobs.put(self.claimed.workspace_id, identity, contents))
-            data = b"null"
+        above_bytes = self.around.blob_above_bytes
+        data, reference = await patiently(
+            lambda: put_apart(self.around.blobs, self.claimed.workspace_id, identity, child.input, above_bytes)
+        )
         return NewChild(
             id=identity,
             place=child.place,

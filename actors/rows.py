@@ -8,6 +8,7 @@ from workflow.errors import NodeError
 from workflow.plan import Plan
 from workflow.ports import NodeRow
 from workflow.states import NodeStatus
+from workflow.values import storable
 
 TEXT_CHARS_MAX = 65_536
 
@@ -144,5 +145,5 @@ class Rows:
 
 def readable(text: str) -> str:
     """Return the text as PostgreSQL can keep it: no NUL, no lone surrogates, not endless."""
-    clean = text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    clean = storable(text)
     return clean if len(clean) <= TEXT_CHARS_MAX else clean[:TEXT_CHARS_MAX] + " … (cut)"

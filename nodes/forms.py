@@ -1,8 +1,6 @@
 """Forms that people fill in: JSON Schemas that a node's config holds."""
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-
+from workflow.schemas import schema_refusal
 from workflow.spec import JsonObject, Problem
 
 
@@ -11,9 +9,5 @@ def form_problems(config: JsonObject) -> list[Problem]:
     schema = config.get("form_schema")
     if not isinstance(schema, dict) or not schema:
         return []
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as refused:
-        place = ".".join(["form_schema", *(str(part) for part in refused.absolute_path)])
-        return [Problem("invalid_form_schema", f"not a JSON Schema: {refused.message[:300]}", place)]
-    return []
+    refused = schema_refusal(schema, "form_schema")
+    return [] if refused is None else [Problem("invalid_form_schema", *refused)]

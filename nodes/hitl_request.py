@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from nodes.asking import asked
 from nodes.forms import form_problems
 from nodes.lineage import carried
 from nodes.spans import span_ms, span_schema
 from workflow.errors import NodeError
 from workflow.spec import Config, Effect, Example, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
-from workflow.waiting import NewRequest, Request, RequestStatus, RequestType, Suspend, Wake
+from workflow.waiting import NewRequest, Request, RequestStatus, RequestType, Suspend
 
 APPROVED, REJECTED, ANSWERED, TIMEOUT = "approved", "rejected", "answered", "timeout"
 HANDLE_BY_ACTION = {"approve": APPROVED, "reject": REJECTED}
@@ -125,11 +126,9 @@ SPEC = NodeSpec(
 
 async def run(context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:
     """Ask, and route the items by what was decided."""
-    request = await context.requests.look(expire=context.woken is Wake.TIME)
-    if request is None:
-        request = await context.requests.open(_new(config))
-    if request.status is RequestStatus.PENDING:
-        return Suspend(request.expires_ms)
+    request = await asked(context, lambda: _new(config))
+    if isinstance(request, Suspend):
+        return request
     if request.status is RequestStatus.CANCELLED:
         raise NodeError("what was asked here was withdrawn", "request_cancelled", {"retryable": False})
     handle = _handle(request)

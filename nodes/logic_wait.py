@@ -1,5 +1,6 @@
 """`logic.wait`: goes on later: after a while, at a time, or when a request or a form has come from outside."""
 
+from nodes.asking import asked
 from nodes.forms import form_problems
 from nodes.lineage import carried
 from nodes.moments import moment_of, unix_ms, zone_of
@@ -18,7 +19,7 @@ from workflow.spec import (
     NodeType,
     Outputs,
 )
-from workflow.waiting import NewRequest, RequestStatus, RequestType, Suspend, Wake
+from workflow.waiting import NewRequest, RequestStatus, RequestType, Suspend
 
 TIMEOUT = "timeout"
 ASKING = ("webhook", "form")
@@ -112,24 +113,24 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs | S
 
 
 async def _asked(context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:
-    request = await context.requests.look(expire=context.woken is Wake.TIME)
-    if request is None:
-        request = await context.requests.open(
-            NewRequest(
-                type=RequestType(config["mode"]),
-                title=config.get("title", ""),
-                message=config.get("message", ""),
-                form_schema=config.get("form_schema", {}),
-                timeout_ms=span_ms(config.get("timeout")),
-            )
-        )
-    if request.status is RequestStatus.PENDING:
-        return Suspend(request.expires_ms)
+    request = await asked(context, lambda: _new(config))
+    if isinstance(request, Suspend):
+        return request
     if request.status is RequestStatus.TIMEOUT:
         return {TIMEOUT: [carried(item, index) for index, item in enumerate(items)]}
     if request.status is not RequestStatus.ANSWERED:
         raise NodeError("what this node waited for was withdrawn", "request_cancelled", {"retryable": False})
     return {MAIN: [Item(json=dict(request.response or {}), paired_item=list(range(len(items))))]}
+
+
+def _new(config: Config) -> NewRequest:
+    return NewRequest(
+        type=RequestType(config["mode"]),
+        title=config.get("title", ""),
+        message=config.get("message", ""),
+        form_schema=config.get("form_schema", {}),
+        timeout_ms=span_ms(config.get("timeout")),
+    )
 
 
 def _until_ms(context: NodeContext, config: Config) -> int:

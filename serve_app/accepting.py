@@ -15,10 +15,11 @@ from uuid import UUID
 
 from actors.members import Member, Reply
 from actors.pool import ActorPool
+from serve_app.once import key_reused
 from serve_app.queue_room import QueueRoom, queue_full
-from workflow.blobs import Blobs, reference_to
+from workflow.blobs import Blobs, put_apart
 from workflow.concurrency import shown_key
-from workflow.errors import Conflict, StoreUnavailable, Unavailable, Unprocessable
+from workflow.errors import Conflict, StoreUnavailable, Unavailable
 from workflow.lifecycle import EXECUTABLE, WorkflowStatus, state_conflict
 from workflow.ports import Accepted, Claimed, Isolation, NewExecution, Outcome
 from workflow.states import ExecutionStatus
@@ -153,8 +154,9 @@ class Acceptor:
     async def _insert(self, new: NewExecution) -> Accepted:
         accepted = None
         try:
-            if len(new.input) > self._blob_above_bytes:
-                new = await self._without_input(new)
+            data, reference = await put_apart(self._blobs, new.workspace_id, new.id, new.input, self._blob_above_bytes)
+            if reference is not None:
+                new = replace(new, input=data, input_ref=reference)
             accepted = await self._submit(new)
             return accepted
         finally:
@@ -163,12 +165,6 @@ class Acceptor:
                 ExecutionStatus.QUEUED,
             )
             self._room.leave(new.workspace_id, new.isolation, entered=new.owner is None, queued=queued)
-
-    async def _without_input(self, new: NewExecution) -> NewExecution:
-        """Return the execution as its row is to be, its input having been made durable as a blob."""
-        reference = reference_to(new.input)
-        await self._blobs.put(new.workspace_id, new.id, {reference.sha256: new.input})
-        return replace(new, input=b"null", input_ref=reference)
 
     async def _push(self, request: Request, accepted: Accepted, member: Member) -> Submitted:
         try:
@@ -192,7 +188,7 @@ class Acceptor:
             message = f"{limit} executions of this workflow{f' with the key {key!r}' if key else ''} are under way, as many as may be"
             raise Conflict(message, "concurrency_limit", {"limit": limit, "key": key})
         if accepted.outcome is Outcome.KEY_MISMATCH:
-            raise key_reused(accepted)
+            raise key_reused({"execution_id": str(accepted.id)})
 
     def _tell_of(self, accepted: Accepted, isolation: Isolation) -> None:
         if accepted.outcome is Outcome.REPLAYED:
@@ -225,9 +221,3 @@ def _claimed(request: Request, version: int | None, definition: bytes) -> Claime
         isolation=new.isolation,
         answered=request.waits,
     )
-
-
-def key_reused(accepted: Accepted) -> Unprocessable:
-    """Return the error of a key that another request came with before."""
-    message = "this Idempotency-Key was used before with another request"
-    return Unprocessable(message, "idempotency_key_reused", {"execution_id": str(accepted.id)})

@@ -53,6 +53,13 @@ class Replay(Exception):
         self.answer = answer
 
 
+def key_reused(fields: Mapping[str, Any] | None = None) -> Unprocessable:
+    """Return the error of a key that another request came with before."""
+    return Unprocessable(
+        "this Idempotency-Key was used before with another request", "idempotency_key_reused", dict(fields or {})
+    )
+
+
 class Attempt:
     """One request that came with a key: reserved once `begin` has returned, until `end`."""
 
@@ -73,7 +80,7 @@ class Attempt:
         if isinstance(found, Answer):
             raise Replay(found)
         if found is Refused.OTHER_REQUEST:
-            raise Unprocessable("this Idempotency-Key was used before with another request", "idempotency_key_reused")
+            raise key_reused()
         if found is Refused.UNDER_WAY:
             message = "a request with this Idempotency-Key is under way"
             raise Conflict(message, "idempotency_key_in_use", {"retry_after_s": RETRY_AFTER_S})

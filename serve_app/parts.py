@@ -7,12 +7,12 @@ import orjson
 
 from serve_app.accepting import Request
 from serve_app.services import Services
+from store.repeating import ONE_NODE
 from workflow.document import Document
 from workflow.errors import Unprocessable
 from workflow.parts import Given, alone, until
 
 PARTIAL = "partial"
-NODE = "node"
 
 
 def until_node_of(asked: dict[str, Any]) -> str | None:
@@ -37,7 +37,7 @@ async def cut_out(services: Services, whole: Request, node_id: str, given: Given
         [orjson.loads(whole.definition)],
         lambda one: alone(one, node_id, services.catalog, given, from_input=from_input),
     )
-    return await _of_part(services, whole, document, NODE)
+    return await _of_part(services, whole, document, ONE_NODE)
 
 
 async def _of_part(services: Services, whole: Request, document: Document, trigger_type: str) -> Request:

@@ -12,10 +12,10 @@ import orjson
 
 from actors.ids import new_id, now_ms
 from actors.rows import Rows
-from serve_app.accepting import key_reused
+from serve_app.once import key_reused
 from serve_app.services import Services
-from store.repeating import Former, Repetition
-from workflow.blobs import read_blob, reference_to
+from store.repeating import ONE_NODE, Former, Repetition
+from workflow.blobs import put_apart, read_blob
 from workflow.document import Document
 from workflow.errors import Conflict, RayloomError, Unprocessable
 from workflow.events import from_body, to_body
@@ -26,9 +26,10 @@ from workflow.parts import sources, until
 from workflow.plan import Plan, make_plan
 from workflow.ports import Accepted, EventRow, IdempotencyKey, NodeRow, Outcome
 from workflow.regions import ReturnsFromOutside, TwoEntries
-from workflow.rerun import NodeRun, Rerun, Written, changed, following, kept_starts, rerun
+from workflow.rerun import Rerun, Written, changed, following, kept_starts, rerun
 from workflow.spec import Catalog
 from workflow.states import ExecutionStatus
+from workflow.waiting import NodeRun
 
 RUNS_KEPT_MAX = 10_000
 """Results that one execution can keep of another: they are copied in one statement."""
@@ -136,7 +137,7 @@ async def with_last_data(services: Services, wish: Wish, workflow_id: UUID, node
         lacking = sorted(ready - {node_id}) or [node_id]
         message = f"in the last completed execution {lacking[0]!r} was not reached or has changed since: give `items` or `data`"
         raise Unprocessable(message, "no_data", {"node_ids": lacking, "execution_id": str(last)})
-    new = _repetition(wish, former, begin, "node", 0)
+    new = _repetition(wish, former, begin, ONE_NODE, 0)
     return await _submit(services, replace(new, workflow_version=current.version, definition=definition))
 
 
@@ -146,7 +147,7 @@ async def _known(services: Services, wish: Wish) -> Accepted | None:
         return None
     known = await services.repeating.accepted_before(wish.workspace_id, wish.idempotency)
     if known is not None and known.outcome is Outcome.KEY_MISMATCH:
-        raise key_reused(known)
+        raise key_reused({"execution_id": str(known.id)})
     return known
 
 
@@ -284,11 +285,9 @@ async def _with_input(services: Services, new: Repetition, data: bytes | None) -
     """Return the execution with another input, if there is one, which is made durable as a blob where it is large."""
     if data is None:
         return new
-    if len(data) <= services.config.limits.blob_above_bytes:
-        return replace(new, input=data)
-    reference = reference_to(data)
-    await services.blobs.put(new.workspace_id, new.id, {reference.sha256: data})
-    return replace(new, input=b"null", input_ref=reference)
+    above_bytes = services.config.limits.blob_above_bytes
+    data, reference = await put_apart(services.blobs, new.workspace_id, new.id, data, above_bytes)
+    return replace(new, input=data, input_ref=reference)
 
 
 async def _submit(services: Services, new: Repetition, given: bytes | None = None) -> Accepted:
@@ -297,7 +296,7 @@ async def _submit(services: Services, new: Repetition, given: bytes | None = Non
         if isinstance(accepted, WorkflowStatus):
             raise state_conflict(accepted, "execute")
         if accepted.outcome is Outcome.KEY_MISMATCH:
-            raise key_reused(accepted)
+            raise key_reused({"execution_id": str(accepted.id)})
         return accepted
 
     return await services.acceptor.queue(new.workspace_id, new.isolation, insert)

@@ -8,12 +8,13 @@ from uuid import UUID
 from store.arrays import ints, jsons, texts, uuids
 from store.concurrency import Arrival, lock_keys, place_arrivals
 from store.engine import Pool
+from store.literals import ENDED
 from store.outages import connection_of
 from workflow.blobs import BlobRef
 from workflow.errors import Fenced
 from workflow.ports import Claimed, Concurrency
-from workflow.states import TERMINAL, ExecutionStatus
-from workflow.waiting import ChildState
+from workflow.states import ExecutionStatus
+from workflow.waiting import ChildState, NodeRun
 
 START = """
 WITH RECURSIVE own AS MATERIALIZED (
@@ -74,7 +75,7 @@ INSERT INTO signals (id, workspace_id, execution_id, kind, body)
 SELECT gen_random_uuid(), c.workspace_id, c.id, 'cancel', %(body)s::json
 FROM executions c
 WHERE c.parent_execution_id = %(execution)s AND c.parent_node_id <> ''
-    AND c.status NOT IN ({", ".join(f"'{status.value}'" for status in sorted(TERMINAL))})
+    AND c.status NOT IN ({ENDED})
     AND NOT EXISTS (SELECT FROM unnest(%(nodes)s::text[], %(runs)s::int[]) AS kept (node_id, run_index)
         WHERE kept.node_id = c.parent_node_id AND kept.run_index = c.parent_run_index)
 ORDER BY c.id
@@ -117,7 +118,7 @@ class PostgresChildren:
     async def start(
         self,
         claimed: Claimed,
-        run: tuple[str, int],
+        run: NodeRun,
         children: Sequence[NewChild],
         *,
         trigger: str,
@@ -187,14 +188,14 @@ class PostgresChildren:
             rows = await (await connection.execute(LIMITS, parameters)).fetchall()
         return {named[place]: (name, settings) for place, name, settings in rows}
 
-    async def states(self, execution_id: UUID, run: tuple[str, int]) -> list[tuple[ChildState, BlobRef | None]]:
+    async def states(self, execution_id: UUID, run: NodeRun) -> list[tuple[ChildState, BlobRef | None]]:
         """Return the children of a run that it waits for, by place, with the reference to an output that is kept apart."""
         async with connection_of(self._pool) as connection:
             key = {"execution": execution_id, "node": run[0], "run": run[1]}
             rows = await (await connection.execute(STATES, key)).fetchall()
         return [_state(row) for row in rows]
 
-    async def cancel(self, execution_id: UUID, keep: Collection[tuple[str, int]]) -> int:
+    async def cancel(self, execution_id: UUID, keep: Collection[NodeRun]) -> int:
         """Leave a wish to stop with every child that is waited for and has not ended, apart from those of these runs."""
         kept = sorted(keep)
         parameters = {

@@ -15,7 +15,7 @@ from store.columns import accept_columns, flush_columns, last_seq_after
 from store.concurrency import Arrival, keys_that_hold, lock_keys, place_arrivals, release_held
 from store.engine import Pool
 from store.outages import connection_of, outages
-from workflow.errors import Bug, Conflict, NotFound, StoreUnavailable
+from workflow.errors import Bug, Conflict, StoreUnavailable
 from workflow.ports import (
     Accepted,
     Claimed,
@@ -107,7 +107,10 @@ class PostgresExecutions:
         answers: list[Accepted | None] = []
         for new, (_, found, inserted, status, owner, version) in zip(batch, rows, strict=True):
             if inserted:
-                answers.append(_accepted(Outcome.CREATED, new.id, status, owner, version))
+                stands = ExecutionStatus(status)
+                answers.append(
+                    Accepted(outcome=Outcome.CREATED, id=new.id, status=stands, owner=owner, workflow_version=version)
+                )
             else:
                 answers.append(None if found else Accepted(outcome=Outcome.NO_WORKFLOW, id=new.id))
         left = [
@@ -247,7 +250,7 @@ class PostgresExecutions:
         """Return an execution. Raises `NotFound`."""
         rows = await self._read(reading.GET, {"id": execution_id, "workspace": workspace_id})
         if not rows:
-            raise _absent(execution_id)
+            raise reading.absent(execution_id)
         return reading.view_from(rows[0])
 
     async def nodes(self, workspace_id: UUID, execution_id: UUID) -> list[NodeRow]:
@@ -274,17 +277,8 @@ class PostgresExecutions:
                 "keys": texts(key.key if key else None for key in keys.values()),
             },
         )
-        answers = {}
-        for place, identity, fingerprint, status, owner, version in rows:
-            key = keys[place]
-            if status is None:
-                continue
-            if key is not None and fingerprint is not None and bytes(fingerprint) != key.fingerprint:
-                answers[place] = Accepted(outcome=Outcome.KEY_MISMATCH, id=identity)
-            else:
-                outcome = Outcome.CREATED if identity == batch[place].id else Outcome.REPLAYED
-                answers[place] = _accepted(outcome, identity, status, owner, version)
-        return answers
+        answers = {row[0]: reading.accepted_from(row, keys[row[0]], batch[row[0]].id) for row in rows}
+        return {place: answer for place, answer in answers.items() if answer is not None}
 
     async def _read(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Fetch what changes nothing, so that it may be asked again: a restart breaks every connection of the pool at once."""
@@ -304,12 +298,8 @@ class PostgresExecutions:
         self, workspace_id: UUID, execution_id: UUID, statement: str, parameters: Mapping[str, Any]
     ) -> list[tuple[Any, ...]]:
         if not await self._read(reading.EXISTS, {"id": execution_id, "workspace": workspace_id}):
-            raise _absent(execution_id)
+            raise reading.absent(execution_id)
         return await self._read(statement, parameters)
-
-
-def _accepted(outcome: Outcome, identity: UUID, status: str, owner: UUID | None, version: int | None) -> Accepted:
-    return Accepted(outcome=outcome, id=identity, status=ExecutionStatus(status), owner=owner, workflow_version=version)
 
 
 def _verdict(part: Flush, standing: tuple[int, int] | None) -> Verdict:
@@ -328,7 +318,3 @@ def misplaced(kind: SignalKind, status: ExecutionStatus) -> Conflict:
     else:
         message = f"the execution is {status.value} and nobody has asked for it to pause"
     return Conflict(message, fields={"state": status.value})
-
-
-def _absent(execution_id: UUID) -> NotFound:
-    return NotFound("there is no such execution", fields={"execution_id": str(execution_id)})

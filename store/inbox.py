@@ -8,21 +8,20 @@ from uuid import UUID
 import orjson
 
 from store.engine import Pool
+from store.literals import ENDED
 from store.outages import connection_of
 from store.paging import Page, bounded
 from workflow.answers import Answer, Decision, Open, judge
 from workflow.errors import Conflict, NotFound
-from workflow.states import TERMINAL
 from workflow.waiting import RequestStatus, RequestType
 
-ENDS = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
 ESCALATED = "(r.created_at + r.escalate_after_seconds * interval '1 second') <= clock_timestamp()"
 REMINDED = "(r.created_at + r.remind_after_seconds * interval '1 second') <= clock_timestamp()"
 
 COLUMNS = f"""
 SELECT r.id, r.workspace_id, r.execution_id, r.workflow_id, r.node_id, r.run_index, r.ordinal, r.request_type, r.title,
     r.message, r.options::text, r.form_schema::text, r.context_data::text, r.allowed_roles, r.approvals_required,
-    r.answers::text, CASE WHEN r.status = 'pending' AND e.status IN ({ENDS}) THEN 'cancelled' ELSE r.status END,
+    r.answers::text, CASE WHEN r.status = 'pending' AND e.status IN ({ENDED}) THEN 'cancelled' ELSE r.status END,
     r.response::text, r.user_id, r.auto_action, r.escalate_to, COALESCE({ESCALATED}, false), COALESCE({REMINDED}, false),
     (extract(epoch FROM r.created_at) * 1000)::bigint, (extract(epoch FROM r.expires_at) * 1000)::bigint,
     (extract(epoch FROM r.responded_at) * 1000)::bigint
@@ -32,7 +31,7 @@ FROM hitl_requests r JOIN executions e ON e.id = r.execution_id
 LIST = f"""{COLUMNS}
 WHERE r.workspace_id = %(workspace)s AND (%(before)s::uuid IS NULL OR r.id < %(before)s)
     AND (%(statuses)s::text[] IS NULL OR r.status = ANY (%(statuses)s))
-    AND (NOT %(open)s OR e.status NOT IN ({ENDS}))
+    AND (NOT %(open)s OR e.status NOT IN ({ENDED}))
     AND (%(types)s::text[] IS NULL OR r.request_type = ANY (%(types)s))
     AND (%(execution)s::uuid IS NULL OR r.execution_id = %(execution)s)
 ORDER BY r.id DESC LIMIT %(limit)s

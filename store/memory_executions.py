@@ -9,7 +9,8 @@ from store.columns import last_rows, last_seq_after
 from store.concurrency import Standing
 from store.executions import NOBODY, WORKSPACES_PER_CLAIM, misplaced
 from store.memory import MemoryStore, StoredExecution
-from workflow.errors import Bug, NotFound
+from store.reading import absent
+from workflow.errors import Bug
 from workflow.events import PauseRequested, ResumeRequested
 from workflow.ports import (
     Accepted,
@@ -426,7 +427,7 @@ class MemoryExecutions:
         self._store.check()
         row = self._store.executions.get(execution_id)
         if row is None or row.new.workspace_id != workspace_id:
-            raise NotFound("there is no such execution", fields={"execution_id": str(execution_id)})
+            raise absent(execution_id)
         return row
 
     def _view(self, row: StoredExecution) -> ExecutionView:

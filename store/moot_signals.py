@@ -5,16 +5,15 @@ the execution before is committed when that flush goes on, and yet too late to b
 """
 
 from store.engine import Pool
+from store.literals import ENDED
 from store.outages import connection_of
-from workflow.states import TERMINAL
 
 READ_AT_ONCE = 1_000
-ENDS = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
 
 READ = f"""
 WITH moot AS MATERIALIZED (
     SELECT s.id FROM signals s JOIN executions e ON e.id = s.execution_id
-    WHERE s.read_at IS NULL AND e.status IN ({ENDS})
+    WHERE s.read_at IS NULL AND e.status IN ({ENDED})
     LIMIT %(limit)s
     FOR UPDATE OF s SKIP LOCKED
 )

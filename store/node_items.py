@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from store.outages import transaction
 from store.paging import bounded
+from store.reading import absent
 from workflow.blobs import BlobRef, Blobs, read_blob
 from workflow.errors import NotFound
 
@@ -77,7 +78,7 @@ class NodeItems:
         size = bounded(limit)
         async with transaction(self._engine) as connection:
             if (await connection.execute(text(EXISTS), {**place, "workspace": workspace_id})).first() is None:
-                raise NotFound("there is no such execution", fields={"execution_id": str(execution_id)})
+                raise absent(execution_id)
             row = (await connection.execute(text(RESULT), {**place, "run": run_index})).first()
             if row is None:
                 raise NotFound("this execution has no result of such a node and run", fields={"node_id": node_id})

@@ -1,16 +1,24 @@
 """The statements that read executions, their events, results and signals, and the values made of their rows."""
 
-from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
+from store.literals import ENDED
 from workflow.blobs import BlobRef
-from workflow.ports import Claimed, EventRow, ExecutionView, Isolation, NodeRow, Signal, SignalKind
-from workflow.states import TERMINAL, ExecutionStatus, NodeStatus
-
-
-def _quoted(statuses: Iterable[ExecutionStatus]) -> str:
-    return ", ".join(f"'{status.value}'" for status in sorted(statuses))
-
+from workflow.errors import NotFound
+from workflow.ports import (
+    Accepted,
+    Claimed,
+    EventRow,
+    ExecutionView,
+    IdempotencyKey,
+    Isolation,
+    NodeRow,
+    Outcome,
+    Signal,
+    SignalKind,
+)
+from workflow.states import ExecutionStatus, NodeStatus
 
 VIEW_COLUMNS = """
 SELECT e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.status, e.trigger_type, e.triggered_by, e.isolation,
@@ -56,7 +64,7 @@ WITH target AS MATERIALIZED (
         AS pausing
     FROM target t
 ), judged AS MATERIALIZED (
-    SELECT *, status NOT IN ({_quoted(TERMINAL)}) AND CASE %(kind)s
+    SELECT *, status NOT IN ({ENDED}) AND CASE %(kind)s
         WHEN 'pause' THEN status <> 'paused' WHEN 'resume' THEN status = 'paused' OR pausing ELSE true END AS fits
     FROM wished
 ), taken_back AS (
@@ -79,6 +87,22 @@ A wish to pause takes back an unread one to resume, and the other way round.
 def encoded(text: str | None) -> bytes | None:
     """Return the bytes of a JSON text, or None."""
     return None if text is None else text.encode()
+
+
+def absent(execution_id: UUID) -> NotFound:
+    """Return the error of an execution that is not there, or not in this workspace."""
+    return NotFound("there is no such execution", fields={"execution_id": str(execution_id)})
+
+
+def accepted_from(row: tuple[Any, ...], key: IdempotencyKey | None, own_id: UUID | None = None) -> Accepted | None:
+    """Return what a row of `ACCEPTED_BEFORE` answers to whoever came with this key and id; None where nothing was accepted."""
+    _, identity, fingerprint, status, owner, version = row
+    if status is None:
+        return None
+    if key is not None and fingerprint is not None and bytes(fingerprint) != key.fingerprint:
+        return Accepted(outcome=Outcome.KEY_MISMATCH, id=identity)
+    outcome = Outcome.CREATED if identity == own_id else Outcome.REPLAYED
+    return Accepted(outcome=outcome, id=identity, status=ExecutionStatus(status), owner=owner, workflow_version=version)
 
 
 def claimed_from(row: tuple[Any, ...]) -> Claimed:

@@ -14,13 +14,14 @@ from store.arrays import bigints, ints, jsons, texts, uuids
 from store.columns import PLACE_BITS
 from store.engine import Pool
 from store.outages import connection_of
-from store.reading import EVENTS, event_from
+from store.reading import EVENTS, absent, accepted_from, event_from
 from workflow.blobs import BlobRef
 from workflow.errors import Bug, NotFound
 from workflow.lifecycle import WorkflowStatus
 from workflow.ports import Accepted, EventRow, IdempotencyKey, Isolation, NodeRow, Outcome
-from workflow.rerun import KeptRun, NodeRun
+from workflow.rerun import KeptRun
 from workflow.states import ExecutionStatus
+from workflow.waiting import NodeRun
 
 ONE_NODE = "node"
 """What began the executions of single nodes: they have no results of others that are worth anything."""
@@ -82,7 +83,7 @@ class Repeating:
             found = await connection.execute(repetition.FORMER, {"id": execution_id, "workspace": workspace_id})
             row = await found.fetchone()
         if row is None:
-            raise _absent(execution_id)
+            raise absent(execution_id)
         return _former(execution_id, row)
 
     async def results(self, execution_id: UUID, events_max: int) -> tuple[list[EventRow], set[NodeRun]]:
@@ -118,18 +119,7 @@ class Repeating:
         async with connection_of(self._pool) as connection:
             found = await connection.execute(statements.ACCEPTED_BEFORE, parameters)
             row = await found.fetchone()
-        if row is None or row[3] is None:
-            return None
-        _, identity, fingerprint, status, owner, version = row
-        if bytes(fingerprint) != key.fingerprint:
-            return Accepted(outcome=Outcome.KEY_MISMATCH, id=identity)
-        return Accepted(
-            outcome=Outcome.REPLAYED,
-            id=identity,
-            status=ExecutionStatus(status),
-            owner=owner,
-            workflow_version=version,
-        )
+        return None if row is None else accepted_from(row, key)
 
     async def accept(self, new: Repetition) -> Accepted | WorkflowStatus:
         """Make the execution durable, with all that it keeps; the workflow's state where that lets nothing begin.
@@ -142,7 +132,7 @@ class Repeating:
             if row is not None and row[2] and row[3] != len(new.kept):
                 raise Bug("results that are to be kept are not there", fields={"kept": len(new.kept), "found": row[3]})
         if row is None:
-            raise _absent(new.former_id)
+            raise absent(new.former_id)
         status, fit, created, _, version = row
         if created:
             return Accepted(outcome=Outcome.CREATED, id=new.id, workflow_version=version)
@@ -226,7 +216,3 @@ def _parameters(new: Repetition) -> dict[str, Any]:
         "skipped_types": texts(row.node_type for row in new.skipped),
         "skipped_names": texts(row.node_name for row in new.skipped),
     }
-
-
-def _absent(execution_id: UUID) -> NotFound:
-    return NotFound("there is no such execution", fields={"execution_id": str(execution_id)})

@@ -1,15 +1,7 @@
 """The statements that make an execution of a former one, as constant text."""
 
-from collections.abc import Iterable
-from enum import StrEnum
-
+from store.literals import ENDED, quoted
 from workflow.lifecycle import EXECUTABLE
-from workflow.states import TERMINAL
-
-
-def _quoted(values: Iterable[StrEnum]) -> str:
-    return ", ".join(f"'{value}'" for value in sorted(values))
-
 
 FORMER = """
 SELECT e.status, e.workflow_id, e.workflow_version, e.trigger_type, e.priority, e.isolation, e.retry_count,
@@ -42,13 +34,13 @@ WITH former AS MATERIALIZED (
     SELECT id, workspace_id, workflow_id, definition, input_data, input_ref, concurrency_key, concurrency_limit
     FROM executions
     WHERE id = %(former)s AND workspace_id = %(workspace)s
-        AND status IN ({_quoted(TERMINAL)})
+        AND status IN ({ENDED})
     FOR KEY SHARE
 ), resolved AS MATERIALIZED (
     SELECT f.*, w.status AS workflow_status FROM former f LEFT JOIN workflows w ON w.id = f.workflow_id
 ), fit AS MATERIALIZED (
     SELECT * FROM resolved
-    WHERE workflow_id IS NULL OR workflow_status IN ({_quoted(EXECUTABLE)})
+    WHERE workflow_id IS NULL OR workflow_status IN ({quoted(EXECUTABLE)})
 ), keyed AS (
     INSERT INTO idempotency_keys (workspace_id, key, fingerprint, execution_id)
     SELECT workspace_id, %(key)s::text, %(fingerprint)s::bytea, %(id)s FROM fit WHERE %(key)s::text IS NOT NULL

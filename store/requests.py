@@ -15,7 +15,8 @@ from store.engine import Pool
 from store.outages import connection_of
 from workflow.errors import Fenced
 from workflow.ports import Claimed
-from workflow.waiting import NewRequest, Request, RequestStatus
+from workflow.values import storable
+from workflow.waiting import NewRequest, NodeRun, Request, RequestStatus
 
 COLUMNS = """id, status, response::text, user_id, (extract(epoch FROM expires_at) * 1000)::bigint,
     (extract(epoch FROM responded_at) * 1000)::bigint"""
@@ -68,7 +69,7 @@ class PostgresRequests:
     async def open(
         self,
         claimed: Claimed,
-        run: tuple[str, int],
+        run: NodeRun,
         ordinal: int,
         new: NewRequest,
         *,
@@ -94,7 +95,7 @@ class PostgresRequests:
         return _request(rows[0])
 
     async def look(
-        self, execution_id: UUID, run: tuple[str, int], ordinal: int, *, expire: bool, now_ms: int
+        self, execution_id: UUID, run: NodeRun, ordinal: int, *, expire: bool, now_ms: int
     ) -> Request | None:
         """Return the request as it stands; with `expire`, one that is pending and over at `now_ms` times out first."""
         key = {"execution": execution_id, "node": run[0], "run": run[1], "ordinal": ordinal}
@@ -104,7 +105,7 @@ class PostgresRequests:
             rows = await (await connection.execute(LOOK, key)).fetchall()
         return _request(rows[0]) if rows else None
 
-    async def withdraw(self, execution_id: UUID, keep: Collection[tuple[str, int]]) -> int:
+    async def withdraw(self, execution_id: UUID, keep: Collection[NodeRun]) -> int:
         """Cancel what is pending, apart from the requests of these runs; how many."""
         kept = sorted(keep)
         parameters = {
@@ -119,8 +120,8 @@ class PostgresRequests:
 def _parameters(new: NewRequest, now_ms: int) -> dict[str, Any]:
     return {
         "type": new.type.value,
-        "title": _text(new.title),
-        "message": _text(new.message),
+        "title": storable(new.title),
+        "message": storable(new.message),
         "options": _json(list(map(dict, new.options))),
         "form_schema": _json(dict(new.form_schema)),
         "context": _json(dict(new.context)),
@@ -133,11 +134,6 @@ def _parameters(new: NewRequest, now_ms: int) -> dict[str, Any]:
         "escalate_to": new.escalate_to,
         "expires_ms": None if new.timeout_ms is None else now_ms + new.timeout_ms,
     }
-
-
-def _text(text: str) -> str:
-    """Return a text as PostgreSQL can keep it: no NUL, no lone surrogates."""
-    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _seconds(ms: int | None) -> int | None:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from jsonschema import Draft202012Validator
-
 from workflow.errors import Conflict, Forbidden, Unprocessable
+from workflow.schemas import violations
 from workflow.waiting import Recovery, RequestStatus, RequestType
 
 OWNER = "owner"
@@ -121,13 +120,7 @@ def actions_of(request: Open) -> list[str]:
 def _check_data(request: Open, data: Any) -> None:
     if request.type is RequestType.FORM and not isinstance(data, dict):
         raise Unprocessable("`data` is an object: what was filled in", "data_invalid")
-    if not request.form_schema:
-        return
-    found = sorted(
-        Draft202012Validator(dict(request.form_schema)).iter_errors(data),
-        key=lambda error: list(map(str, error.absolute_path)),
-    )
-    if found:
-        errors = [{"field": ".".join(map(str, e.absolute_path)), "message": e.message[:300]} for e in found[:20]]
+    errors = violations(data, dict(request.form_schema)) if request.form_schema else []
+    if errors:
         message = f"`data` does not fit the form: {errors[0]['message']}"
         raise Unprocessable(message, "data_invalid", {"errors": errors})

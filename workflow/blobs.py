@@ -61,6 +61,20 @@ class Blobs(Protocol):
         ...
 
 
+async def put_apart(
+    blobs: Blobs, workspace_id: UUID, execution_id: UUID, data: bytes, above_bytes: int
+) -> tuple[bytes, BlobRef | None]:
+    """Return JSON as a row keeps it: itself, or where it is larger null with a reference, once it is durable as a blob.
+
+    Raises `StoreUnavailable`; it may be called again.
+    """
+    if len(data) <= above_bytes:
+        return data, None
+    reference = reference_to(data)
+    await blobs.put(workspace_id, execution_id, {reference.sha256: data})
+    return b"null", reference
+
+
 async def read_blob(blobs: Blobs, workspace_id: UUID, reference: BlobRef) -> bytes:
     """Return the content. Raises `BlobMissing`, `StoreUnavailable`."""
     found = await blobs.get(workspace_id, [reference.sha256])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import ValidationError
 
 from workflow import config as configs
 from workflow.concurrency import concurrency_findings
@@ -18,6 +18,7 @@ from workflow.expression import SyntaxCheck
 from workflow.findings import Finding, Severity, error
 from workflow.graph import connection_findings, graph_findings, plan_or_findings
 from workflow.plan import Plan
+from workflow.schemas import schema_refusal
 from workflow.spec import ERROR, Catalog, NodeType
 
 FINDINGS_MAX = 200
@@ -84,11 +85,9 @@ class Compiler:
         return sorted(findings, key=lambda f: f.severity is not Severity.ERROR), plan
 
     def _input_schema(self, document: Document) -> Iterator[Finding]:
-        try:
-            Draft202012Validator.check_schema(document.input_schema)
-        except SchemaError as refused:
-            place = ".".join(["input_schema", *(str(part) for part in refused.absolute_path)])
-            yield error("invalid_input_schema", f"not a JSON Schema: {refused.message[:300]}", "", place)
+        refused = schema_refusal(document.input_schema, "input_schema")
+        if refused is not None:
+            yield error("invalid_input_schema", refused.message, "", refused.field)
 
     def _ids(self, document: Document) -> Iterator[Finding]:
         if not document.nodes:

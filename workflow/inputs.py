@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from workflow.errors import TooLarge, Unprocessable
+from workflow.schemas import violations
 from workflow.values import encode
 
 
@@ -22,12 +21,7 @@ def input_json(value: Any, bytes_max: int) -> bytes:
 
 def check_input(value: Any, schema: dict[str, Any]) -> None:
     """Raise `Unprocessable` with the places where an input does not satisfy the workflow's `input_schema`."""
-    if not schema:
-        return
-    found = sorted(
-        Draft202012Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path))
-    )
-    if found:
-        errors = [{"field": ".".join(map(str, e.absolute_path)), "message": e.message[:300]} for e in found[:20]]
+    errors = violations(value, schema) if schema else []
+    if errors:
         message = f"`input` does not satisfy the workflow's input_schema: {errors[0]['message']}"
         raise Unprocessable(message, "input_schema_violated", {"errors": errors})

@@ -13,7 +13,6 @@ failure that stopped it: that node is ready again.
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from workflow.commands import Command, SkipNode
 from workflow.document import Document, OnError
@@ -24,10 +23,7 @@ from workflow.plan import Plan
 from workflow.regions import ROOT
 from workflow.state import State, initial
 from workflow.states import NodeStatus
-from workflow.waiting import Recovery
-
-NodeRun: TypeAlias = tuple[str, int]
-"""A node's id and the index of its run."""
+from workflow.waiting import NodeRun, Recovery
 
 
 @dataclass(frozen=True, slots=True)

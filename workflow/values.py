@@ -79,6 +79,11 @@ def decode_doubles(data: bytes) -> Any:
     return value
 
 
+def storable(text: str) -> str:
+    """Return a text that came without JSON as PostgreSQL can keep it: no NUL, no lone surrogates."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
 def _check_text(data: bytes, value: Any) -> None:
     """Refuse valid JSON text that holds a NUL character or nests too deep."""
     if b"\\" in data and _NUL.search(data):

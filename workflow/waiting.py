@@ -9,11 +9,14 @@ node's effect is never pure, for the wake-up must be committed before the functi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from workflow.errors import NodeError
 from workflow.states import ExecutionStatus
+
+NodeRun: TypeAlias = tuple[str, int]
+"""A node's id and the index of its run."""
 
 
 @dataclass(frozen=True, slots=True)

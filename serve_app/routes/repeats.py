@@ -14,11 +14,12 @@ from serve_app.auth import Executor
 from serve_app.bodies import PRIORITY_DEFAULT, parse_object, read_body
 from serve_app.once import execution_key
 from serve_app.openapi import DOCUMENT_REF
-from serve_app.parts import NODE, cut_out
+from serve_app.parts import cut_out
 from serve_app.repeating import Wish, replay, retry, with_last_data
 from serve_app.routes.asking import NUMBER_MAX, Asked, ExecutionId, WorkflowId, wait_seconds
 from serve_app.routes.executions import ANSWERS, accept, body_of, follow
 from serve_app.services import Services
+from store.repeating import ONE_NODE
 from workflow.errors import Unprocessable
 from workflow.inputs import input_json
 from workflow.parts import sources
@@ -129,7 +130,7 @@ async def execute_node(
         definition=None,
         input=input_json(items, limits.input_bytes_max),
         nodes_total=0,
-        trigger_type=NODE,
+        trigger_type=ONE_NODE,
         triggered_by=wish.user_id,
         priority=PRIORITY_DEFAULT,
         idempotency=wish.idempotency,

@@ -296,7 +296,7 @@ ACCEPTS = (
     Mutant(
         name="fingerprint-ignored",
         why="a key that was used for something else answers with that, as if it were what was asked",
-        file=EXECUTIONS,
+        file="store/reading.py",
         old="and bytes(fingerprint) != key.fingerprint",
         new="and bytes(fingerprint) == b''",
         tests=on_postgres(ACCEPTING, "test_the_same_key_with_another_fingerprint_is_a_mismatch"),
