@@ -140,8 +140,8 @@ def test_the_owner_is_killed_while_a_node_waits_for_its_next_attempt(instance, w
     retry = {
         "max_attempts": 3,
         "backoff": "fixed",
-        "initial_ms": 1_900,
-    }  # not so long that it leaves its actor meanwhile
+        "initial_ms": 1_600,
+    }  # with its jitter of a tenth not so long that it leaves its actor meanwhile
     definition = drawn(
         "waiting",
         [posting(witness, "/waiting", "&failing=1", retry=retry), node("end", "logic.noop")],
