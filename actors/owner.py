@@ -90,7 +90,7 @@ class Owner:
         self._active: dict[UUID, _Active] = {}
         self._finished: OrderedDict[tuple[UUID, int], None] = OrderedDict()
         self._lane = SuspectLane(self._executions)
-        self._fairness = Fairness(lambda: monotonic() * 1000)
+        self._fairness = Fairness(lambda: asyncio.get_running_loop().time() * 1000)
         self._hungry = asyncio.Event()
         self._draining = False
         self._idle = asyncio.Event()
