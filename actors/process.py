@@ -42,6 +42,7 @@ from workflow.spec import Placement
 from workflow.values import encode
 
 FLUSH_BATCH_MAX = 256
+GATHER_MS = 3.0
 LEASE_LOOK_S = 0.02
 BLOB_GRACE_MS = 3_600_000
 """Longer than any put and the flush or insert that follows it take."""
@@ -121,6 +122,7 @@ class ExecutionProcess:
         writer: GroupWriter[Flush, Verdict] = GroupWriter(
             executions.flush,
             name="flush",
+            gather_ms=GATHER_MS,
             batch_max=FLUSH_BATCH_MAX,
             size_of=flush_size,
             retry_while=lambda: not self._closing,
