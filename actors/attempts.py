@@ -12,6 +12,7 @@ from workflow.commands import StartNode
 from workflow.config import Frame, NodeView
 from workflow.errors import NodeError
 from workflow.http import HttpClient
+from workflow.models import Gpu, Models
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed
 from workflow.spec import Effect, NodeContext, Placement
@@ -38,6 +39,7 @@ class Attempts:
     dispatcher: Dispatcher
     http: HttpClient
     outside: Outside
+    models: Models
     now_ms: Callable[[], int]
 
     async def make(
@@ -87,6 +89,8 @@ class Attempts:
             http=self.http,
             requests=self.outside.requests(self.claimed, run),
             children=self.outside.children(self.claimed, run),
+            models=self.models,
+            gpu=node.resources.gpu or Gpu.PREFERRED,
             woken=state.woken,
             now_ms=started_ms,
             timezone=self.plan.timezone,

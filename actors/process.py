@@ -37,6 +37,7 @@ from store.requests import PostgresRequests
 from store.writer import GroupWriter
 from workflow.blobs import Blobs
 from workflow.errors import BadInput, Bug, NodeError
+from workflow.models import Models
 from workflow.ports import Claimed, Flush, LeaseHolder, Verdict
 from workflow.spec import Placement
 from workflow.values import encode
@@ -83,6 +84,7 @@ class ExecutionProcess:
         self,
         config: PoolConfig,
         tasks: TaskRunner,
+        models: Models,
         *,
         actor_id: str,
         name: str,
@@ -92,6 +94,7 @@ class ExecutionProcess:
     ) -> None:
         self._config = config
         self._tasks = tasks
+        self._models = models
         self._holder = LeaseHolder(
             id=new_id(),
             cluster_id=config.cluster_id,
@@ -147,6 +150,7 @@ class ExecutionProcess:
             limits=limits,
             http=client,
             outside=_outside(config, pool, blobs, lambda: notifier.notify(QUEUE_CHANNEL)),
+            models=self._models,
             child_ended=lambda _parent: notifier.notify(QUEUE_CHANNEL),
             let_go=lambda: notifier.notify(QUEUE_CHANNEL),
         )

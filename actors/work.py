@@ -6,6 +6,7 @@ from typing import Any
 
 from workflow.errors import BadInput, Bug, Fenced, NodeError, RayloomError, Unavailable
 from workflow.http import NoHttp
+from workflow.models import NoModels
 from workflow.spec import Config, Item, Items, NodeContext, NodeType, Outputs, Placement, Sandbox
 from workflow.waiting import NoChildren, NoRequests, Suspend
 
@@ -45,7 +46,14 @@ class WorkerLost(Unavailable):
 
 def travelling(context: NodeContext) -> NodeContext:
     """Return the context without what stays on the actor."""
-    return replace(context, sandbox=SandboxElsewhere(), http=NoHttp(), requests=NoRequests(), children=NoChildren())
+    return replace(
+        context,
+        sandbox=SandboxElsewhere(),
+        http=NoHttp(),
+        requests=NoRequests(),
+        children=NoChildren(),
+        models=NoModels(),
+    )
 
 
 class SandboxElsewhere(Sandbox):

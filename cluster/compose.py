@@ -16,6 +16,8 @@ from configs.settings import OWN_API, RAY_WORKER_PORTS, Settings
 NAMESPACE = "rayloom"
 APPLICATION = "rayloom"
 BUILDER = "serve_app.deployment:build"
+SOURCE_FIELDS = ("source", "sha256", "hub", "query_prefix", "passage_prefix", "batch_max")
+"""What of a model's settings says where it comes from; the rest says how it is held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class DriverPlan:
     namespace: str
     pool: dict[str, Any]
     application: dict[str, Any]
+    models: dict[str, Any]
     builder: str
     host: str
     port: int
@@ -98,6 +101,22 @@ def application_arguments(settings: Settings, home: Home, ports: Ports, dsn: str
         "limits": settings.limits.model_dump(),
         "link_key": home.secrets().link_key,
         "public_url": public_url(settings, ports),
+        "models": models(settings),
+    }
+
+
+def models(settings: Settings) -> dict[str, Any]:
+    """Return the values of `actors.models.ModelsConfig`."""
+    held = settings.models
+    return {
+        "embedding": held.embedding,
+        "embeddings": [
+            {
+                "source": {"name": name, **model.model_dump(include=set(SOURCE_FIELDS))},
+                **model.model_dump(exclude=set(SOURCE_FIELDS)),
+            }
+            for name, model in held.embeddings.items()
+        ],
     }
 
 
@@ -108,6 +127,7 @@ def driver_plan(settings: Settings, home: Home, ports: Ports, dsn: str, address:
         namespace=NAMESPACE,
         pool=pool_arguments(settings, home, ports, dsn),
         application=application_arguments(settings, home, ports, dsn),
+        models=models(settings),
         builder=BUILDER,
         host=settings.serve.host,
         port=ports.api,

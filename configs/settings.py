@@ -160,6 +160,35 @@ class LimitSettings(_Section):
     depth_max: Positive
 
 
+class EmbeddingModelSettings(_Section):
+    """One model that embeds texts, and how it is held."""
+
+    source: str
+    sha256: str = ""
+    hub: bool = False
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    batch_max: Positive = 64
+    gpu: Annotated[float, Field(ge=0, le=8)] = 0.0
+    replicas_max: Positive = 1
+    queued_max: Positive = 1_000
+    idle_s: Annotated[float, Field(gt=0)] = 600.0
+    threads: Positive = 1
+
+
+class ModelSettings(_Section):
+    """The models that replicas hold."""
+
+    embedding: str
+    embeddings: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")], EmbeddingModelSettings]
+
+    @model_validator(mode="after")
+    def _the_default_is_there(self) -> "ModelSettings":
+        if self.embedding and self.embedding not in self.embeddings:
+            raise ValueError(f"embedding names {self.embedding!r}, which is not among the embeddings")
+        return self
+
+
 class Settings(BaseSettings):
     """All settings of one instance. Make it with `load`."""
 
@@ -174,6 +203,7 @@ class Settings(BaseSettings):
     serve: ServeSettings
     outbound: OutboundSettings
     blobs: BlobSettings
+    models: ModelSettings
     limits: LimitSettings
 
     @field_validator("home")

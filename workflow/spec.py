@@ -14,6 +14,7 @@ from uuid import UUID
 
 from workflow.errors import NodeError
 from workflow.http import HttpClient, NoHttp
+from workflow.models import Gpu, Models, NoModels
 from workflow.retry import RetryPolicy
 from workflow.scripts import Scripts
 from workflow.waiting import Children, NoChildren, NoRequests, Requests, Suspend, Wake
@@ -264,6 +265,10 @@ class NodeContext:
     """What this run asks of people or of other systems."""
     children: Children = field(default_factory=NoChildren)
     """The executions that this run starts."""
+    models: Models = field(default_factory=NoModels)
+    """Models that embed, rank and answer."""
+    gpu: Gpu = Gpu.PREFERRED
+    """Whether models are to use a GPU for it."""
     woken: Wake | None = None
     """Set when the function is called again after it has suspended."""
     now_ms: int = 0
