@@ -39,7 +39,7 @@ class EmbeddingModel:
         if not source.hub:
             os.environ["HF_HUB_OFFLINE"] = "1"
         path = source.path()
-        check_weights(path, source)
+        check_weights(Path(path) / WEIGHTS, source)
         import torch
         from sentence_transformers import SentenceTransformer
 
@@ -89,12 +89,12 @@ class EmbeddingModel:
         return [min(sum(encoding.attention_mask), self.window_tokens) for encoding in encodings]
 
 
-def check_weights(path: str, source: ModelSource) -> None:
-    """Raise `NodeError` (`model_altered`) where the weights in a folder are not those of the source's hash."""
+def check_weights(path: Path, source: ModelSource) -> None:
+    """Raise `NodeError` (`model_altered`) where a file of weights is not the one of the source's hash."""
     if not source.sha256:
         return
     digest = hashlib.sha256()
-    with (Path(path) / WEIGHTS).open("rb") as file:
+    with path.open("rb") as file:
         while chunk := file.read(HASH_CHUNK_BYTES):
             digest.update(chunk)
     if digest.hexdigest() != source.sha256:

@@ -5,9 +5,10 @@ replica: the first work starts one, and one that is idle for long enough goes ag
 """
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -15,12 +16,14 @@ from typing import Any, cast
 import ray
 
 from actors.embedding import Embedded, EmbeddingModel
+from actors.language import LanguageModel
 from actors.logging import configure_logging
-from actors.models import HostedModel, ModelsConfig
+from actors.models import HostedLanguageModel, HostedModel, ModelsConfig
 from actors.packages import require_own_packages
 from workflow.errors import NodeError
-from workflow.models import DEFAULT_MODEL, ChatRequest, ChatResult, Gpu, OnText, Purpose, Ran, Scores, Vectors
+from workflow.models import DEFAULT_MODEL, ChatRequest, Gpu, Purpose, Ran, Vectors
 
+EMBED, LANGUAGE = "embed", "llm"
 PIECE_TEXTS_MAX = 64
 """A call of more texts goes in pieces, so that others have their turn between them."""
 PIECES_AT_ONCE = 4
@@ -66,6 +69,29 @@ class EmbeddingReplica:
         return [_Reply(embedded=each, ran=ran) for each in found]
 
 
+class LanguageReplica:
+    """Holds one language model."""
+
+    def __init__(self, model: HostedLanguageModel) -> None:
+        require_own_packages()
+        configure_logging()
+        threads, tokens = model.threads, model.context_tokens
+        self._model = LanguageModel(model.source, threads=threads, context_tokens=tokens, parallel=model.parallel)
+
+    async def answer(self, request: ChatRequest) -> AsyncIterator[Mapping[str, Any] | Ran]:
+        """Yield where it computes, then the chunks of the answer."""
+        yield Ran(
+            model=self._model.source.name,
+            device="cpu",
+            host=ray.util.get_node_ip_address(),
+            pid=os.getpid(),
+            gpu_ids=tuple(map(str, ray.get_gpu_ids())),
+        )
+        async with contextlib.aclosing(self._model.chunks(request)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
 def application_name(kind: str, model: str, *, gpu: bool) -> str:
     """Return the name of a model's application."""
     return f"rayloom-{kind}-{model}-{'gpu' if gpu else 'cpu'}"
@@ -75,19 +101,29 @@ def deploy(config: ModelsConfig) -> None:
     """Deploy the applications of all models; none of them has a replica yet."""
     from ray import serve
 
-    for model in config.embeddings:
-        for gpu in (False, True) if model.gpu else (False,):
-            name = application_name("embed", model.source.name, gpu=gpu)
-            serve.run(_embedding(model, gpu=gpu), name=name, route_prefix=None, blocking=False)
+    for kind, model, gpu in _applications(config):
+        made = _embedding(model, gpu=gpu) if kind == EMBED else _language(model, gpu=gpu)
+        name = application_name(kind, model.source.name, gpu=gpu)
+        serve.run(made, name=name, route_prefix=None, blocking=False)
 
 
 def remove(config: ModelsConfig) -> None:
     """Take the applications away again."""
     from ray import serve
 
-    for model in config.embeddings:
-        for gpu in (False, True) if model.gpu else (False,):
-            serve.delete(application_name("embed", model.source.name, gpu=gpu))
+    for kind, model, gpu in _applications(config):
+        serve.delete(application_name(kind, model.source.name, gpu=gpu))
+
+
+def _applications(config: ModelsConfig) -> Iterator[tuple[str, Any, bool]]:
+    for kind, models in ((EMBED, config.embeddings), (LANGUAGE, config.language)):
+        for model in models:
+            for gpu in (False, True) if model.gpu else (False,):
+                yield kind, model, gpu
+
+
+def _language(model: HostedLanguageModel, *, gpu: bool) -> Any:
+    return _deployment(LanguageReplica, model, gpu=gpu, ongoing_max=model.parallel)
 
 
 def _embedding(model: HostedModel, *, gpu: bool) -> Any:
@@ -99,15 +135,21 @@ def _embedding(model: HostedModel, *, gpu: bool) -> Any:
         batch_size_fn=lambda calls: sum(len(call.texts) for call in calls),
     )
     replica = type("Embedding", (EmbeddingReplica,), {"embed": batched(EmbeddingReplica.embed)})
+    return _deployment(replica, model, gpu=gpu, ongoing_max=ONGOING_MAX)
+
+
+def _deployment(replica: type, model: HostedModel, *, gpu: bool, ongoing_max: int) -> Any:
+    from ray import serve
+
     deployed: Any = serve.deployment(
         name="model",
-        max_ongoing_requests=ONGOING_MAX,
+        max_ongoing_requests=ongoing_max,
         max_queued_requests=model.queued_max,
         autoscaling_config={
             "min_replicas": 0,
             "initial_replicas": 0,
             "max_replicas": model.replicas_max,
-            "target_ongoing_requests": ONGOING_MAX / 4,
+            "target_ongoing_requests": max(1, ongoing_max // 2),
             "downscale_delay_s": model.idle_s,
         },
         ray_actor_options={"num_cpus": 0, "num_gpus": model.gpu if gpu else 0},
@@ -135,7 +177,7 @@ class RayModels:
     ) -> Vectors:
         """Return the vectors, in order. Raises `NodeError`: `model_unknown`, `gpu_unavailable`, `models_busy`, `model_failed`."""
         hosted = self._config.embedding_named(model)
-        handle = await self._handle("embed", hosted, gpu)
+        handle = await self._handle(EMBED, hosted, gpu)
         pieces = [texts[at : at + PIECE_TEXTS_MAX] for at in range(0, max(1, len(texts)), PIECE_TEXTS_MAX)]
         window = asyncio.Semaphore(PIECES_AT_ONCE)
 
@@ -152,13 +194,19 @@ class RayModels:
                 raise reply
         return _vectors(cast("list[_Reply]", replies))
 
-    async def score(self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL) -> Scores:  # noqa: ARG002
-        """Refuse: no model that ranks is configured."""
-        raise NodeError("there is no model that ranks", "model_unknown", {"retryable": False})
-
-    async def answer(self, request: ChatRequest, on_text: OnText | None = None) -> ChatResult:  # noqa: ARG002
-        """Refuse: no language model is configured."""
-        raise NodeError("there is no language model", "model_unknown", {"retryable": False})
+    async def chunks(
+        self, model: HostedLanguageModel, request: ChatRequest, gpu: Gpu
+    ) -> AsyncIterator[Mapping[str, Any] | Ran]:
+        """Yield where the model computes, then the chunks of its answer. Raises `NodeError` as `embed` does."""
+        handle = await self._handle(LANGUAGE, model, gpu)
+        answer = handle.options(stream=True).answer.remote(request)
+        try:
+            while True:
+                yield await _reply(model, anext(answer))
+        except StopAsyncIteration:
+            return
+        finally:
+            answer.cancel()
 
     async def _handle(self, kind: str, model: HostedModel, gpu: Gpu) -> Any:
         there = model.gpu > 0 and gpu is not Gpu.NONE and await self._cluster_gpus() >= model.gpu

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workflow.effects import ForgetfulEffects
 from workflow.errors import BadInput, Bug, Fenced, NodeError, RayloomError, Unavailable
 from workflow.http import NoHttp
 from workflow.models import NoModels
@@ -53,6 +54,7 @@ def travelling(context: NodeContext) -> NodeContext:
         requests=NoRequests(),
         children=NoChildren(),
         models=NoModels(),
+        effects=ForgetfulEffects(),
     )
 
 

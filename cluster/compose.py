@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from cluster.home import Home
 from cluster.ports import Ports
-from configs.settings import OWN_API, RAY_WORKER_PORTS, Settings
+from configs.settings import OWN_API, RAY_WORKER_PORTS, HostedModelSettings, Settings
 
 NAMESPACE = "rayloom"
 APPLICATION = "rayloom"
@@ -107,16 +107,27 @@ def application_arguments(settings: Settings, home: Home, ports: Ports, dsn: str
 
 def models(settings: Settings) -> dict[str, Any]:
     """Return the values of `actors.models.ModelsConfig`."""
-    held = settings.models
+    chosen = settings.models
     return {
-        "embedding": held.embedding,
-        "embeddings": [
-            {
-                "source": {"name": name, **model.model_dump(include=set(SOURCE_FIELDS))},
-                **model.model_dump(exclude=set(SOURCE_FIELDS)),
-            }
-            for name, model in held.embeddings.items()
+        "embedding": chosen.embedding,
+        "embeddings": [_hosted(name, model) for name, model in chosen.embeddings.items()],
+        "language": [_hosted(name, model) for name, model in chosen.language.items()],
+        "provider": chosen.provider,
+        "providers": [
+            {"name": name, **provider.model_dump(), "api_key": chosen.api_keys.get(name, "")}
+            for name, provider in chosen.providers.items()
         ],
+        "prices": {
+            name: {"prompt": str(price.prompt), "completion": str(price.completion)}
+            for name, price in chosen.prices.items()
+        },
+    }
+
+
+def _hosted(name: str, model: HostedModelSettings) -> dict[str, Any]:
+    return {
+        "source": {"name": name, **model.model_dump(include=set(SOURCE_FIELDS))},
+        **model.model_dump(exclude=set(SOURCE_FIELDS)),
     }
 
 

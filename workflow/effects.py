@@ -3,6 +3,7 @@
 An owner that was fenced meanwhile keeps its result here all the same; its successor finds it and does not pay again.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
@@ -17,3 +18,45 @@ class Effects(Protocol):
     async def keep(self, workspace_id: UUID, execution_id: UUID, key: str, result: bytes) -> bytes:
         """Keep a result (JSON), durably when this returns, and return what is kept: the first. Raises `StoreUnavailable`."""
         ...
+
+
+class RunEffects(Protocol):
+    """The effects of one run of one node, by names of its own."""
+
+    async def recall(self, name: str = "") -> bytes | None:
+        """Return the result (JSON) that an attempt of this run has kept under a name."""
+        ...
+
+    async def keep(self, result: bytes, name: str = "") -> bytes:
+        """Keep a result (JSON) and return what is kept: the first."""
+        ...
+
+
+class ForgetfulEffects:
+    """Stands where nothing outlives the process, so that nothing need be kept."""
+
+    async def recall(self, name: str = "") -> bytes | None:  # noqa: ARG002 - the signature of the port
+        """Find none."""
+        return None
+
+    async def keep(self, result: bytes, name: str = "") -> bytes:  # noqa: ARG002
+        """Return it."""
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEffects:
+    """The effects of one run, kept under its key."""
+
+    effects: Effects
+    workspace_id: UUID
+    execution_id: UUID
+    key: str
+
+    async def recall(self, name: str = "") -> bytes | None:
+        """Return the result that is kept under a name."""
+        return await self.effects.recall(self.workspace_id, self.execution_id, f"{self.key}:{name}")
+
+    async def keep(self, result: bytes, name: str = "") -> bytes:
+        """Keep a result and return what is kept."""
+        return await self.effects.keep(self.workspace_id, self.execution_id, f"{self.key}:{name}", result)

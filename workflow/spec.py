@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
 from uuid import UUID
 
+from workflow.effects import ForgetfulEffects, RunEffects
 from workflow.errors import NodeError
 from workflow.http import HttpClient, NoHttp
 from workflow.models import Gpu, Models, NoModels
@@ -267,6 +268,8 @@ class NodeContext:
     """The executions that this run starts."""
     models: Models = field(default_factory=NoModels)
     """Models that embed, rank and answer."""
+    effects: RunEffects = field(default_factory=ForgetfulEffects)
+    """What expensive effects of this run have given: kept before it is used, and found again by the next attempt."""
     gpu: Gpu = Gpu.PREFERRED
     """Whether models are to use a GPU for it."""
     woken: Wake | None = None

@@ -66,7 +66,7 @@ def test_prefixes_tell_questions_from_passages(model: EmbeddingModel):
 def test_other_weights_are_refused(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"other")
     with pytest.raises(NodeError) as caught:
-        check_weights(str(tmp_path), SOURCE)
+        check_weights(tmp_path / "model.safetensors", SOURCE)
     assert (caught.value.code, caught.value.retryable) == ("model_altered", False)
 
 

@@ -13,7 +13,14 @@ from workflow.errors import Unavailable
 from .fake_api import running_api
 from .fakes import Clock
 
-MODELS = {"embedding": "mini", "embeddings": [{"source": {"name": "mini", "source": "package:x/y"}, "gpu": 0.5}]}
+MODELS = {
+    "embedding": "mini",
+    "embeddings": [{"source": {"name": "mini", "source": "package:x/y"}, "gpu": 0.5}],
+    "language": [],
+    "provider": "",
+    "providers": [],
+    "prices": {},
+}
 
 
 class FakeRay:
