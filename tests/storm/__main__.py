@@ -211,6 +211,7 @@ class Storm:
             "requests_at_the_sink": len(sink.seen),
             "effects_sent_again": judgement.effects_sent_again,
             "signals_left_unread": judgement.signals_left_unread,
+            "rested": dict(judgement.rested),
             "requests_that_clients_sent_again": len(retried),
             "client_failures": dict(failures.most_common(12)),
             "load_average": self._load_average,

@@ -4,17 +4,18 @@ I1 nothing acknowledged is lost; what a client was told at the end stays so. I2 
 execution that nobody asked for. I3 one result per node and run, nothing after the end. I4 and I5 the output is the one of the pure
 reference, computed from committed results. I6 the attempts of an effect carry one key, and what was committed is one of the answers.
 I9 streams have no gap and no duplicate. I10 the events are a legal history that ends in the stored status. I12 nobody sees another
-workspace. (I7 needs a node type that acts at most once, I8 people; I11 is in `aftermath`.)
+workspace. (I8, times and children are in `resting`, I11 is in `aftermath`; I7 needs a node type that acts at most once.)
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from tests.storm.evidence import Result, Story
+from tests.storm.drawing import Decision, Shape
+from tests.storm.evidence import Story, serial_of
 from tests.storm.journal import Submission, Submissions
-from tests.storm.shapes import Shape
 from tests.storm.sink import Seen
 from workflow import invariants
 from workflow.errors import RayloomError
@@ -25,6 +26,8 @@ from workflow.state import initial
 from workflow.states import TERMINAL
 
 ENDED = frozenset(status.value for status in TERMINAL)
+INSTEAD = ("skip", "replace")
+"""What people decide about a node that has failed so that it has a result without another attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,20 @@ class Effects:
         for one, used in keys.items():
             if len(used) > 1:
                 yield Violation("I6", f"{one} was done under {len(used)} keys: {sorted(used)[:3]}")
+
+    def gave(self, serial: int, execution_id: UUID, run: tuple[str, int]) -> Iterator[Violation]:
+        """I6: a committed answer is one that the sink gave under the key of the effect."""
+        if self.answer(execution_id, run, serial) is None:
+            yield Violation("I6", f"{run} committed the answer {serial}, which nobody gave under its key")
+
+    def under(self, execution_id: UUID, run: tuple[str, int]) -> list[Seen]:
+        """Return the requests under the key of the effect of a run."""
+        return self.by_key.get(f"{execution_id}:{run[0]}:{run[1]}:0", [])
+
+    def answer(self, execution_id: UUID, run: tuple[str, int], serial: int) -> Seen | None:
+        """Return the request of a run's effect that was answered with this serial number."""
+        answered = (each for each in self.under(execution_id, run) if each.status == 200)
+        return next((each for each in answered if each.serial == serial), None)
 
     @property
     def again(self) -> int:
@@ -112,7 +129,9 @@ def _once(told: Story) -> Iterator[Violation]:
     if told.status in ENDED and ends != [len(told.events) - 1]:
         yield Violation("I3", f"its {len(told.events)} events have their ends at {ends}")
     settled = Counter(
-        (event.node_id, event.body["run_index"]) for event in told.events if event.kind == "node.completed"
+        (event.node_id, event.body["run_index"])
+        for event in told.events
+        if event.kind == "node.completed" or (event.kind == "node.recovered" and event.body["decision"] in INSTEAD)
     )
     rows = Counter((result.node_id, result.run_index) for result in told.results if result.status == "completed")
     if any(count > 1 for count in settled.values()) or settled != rows:
@@ -123,18 +142,22 @@ def _once(told: Story) -> Iterator[Violation]:
 
 
 def _output(told: Story, submission: Submission, shape: Shape, effects: Effects) -> Iterator[Violation]:
-    answers: dict[tuple[str, int], int] = {}
+    answers: dict[tuple[str, int], Any] = {
+        run: Decision(asked.action, asked.who)
+        for run, asked in told.decisions().items()
+        if asked.decided and (run in shape.asked or asked.action in INSTEAD)
+    }
     for result in told.results:
         run = result.node_id, result.run_index
-        if run in shape.runs and result.node_id not in shape.refused and result.status == "completed":
-            key = f"{told.id}:{result.node_id}:{result.run_index}:0"
-            serial = serial_of(result)
-            if serial not in {each.serial for each in effects.by_key.get(key, ()) if each.status == 200}:
-                yield Violation("I6", f"{result.node_id} committed the answer {serial}, which nobody gave under {key}")
-            answers[run] = serial
+        effect = run in shape.runs and result.node_id not in shape.refused and run not in answers
+        if effect and result.status == "completed":
+            answers[run] = serial_of(result.output)
+            yield from effects.gave(answers[run], told.id, run)
+    if told.children:
+        answers[shape.calls, 0] = [serial_of(child.effect) for child in told.children]
     if told.status == "completed":
         given = shape.given(submission.n, submission.tenant)
-        missing = [effect for effect in shape.runs if effect not in answers and effect[0] not in shape.refused]
+        missing = [run for run in needed(shape) if run not in answers]
         if missing:
             yield Violation("I6", f"it has completed without {missing}")
         elif told.output != (wanted := shape.expected(given, answers)):
@@ -164,9 +187,7 @@ def _history(told: Story, plan: Plan) -> Iterator[Violation]:
         yield Violation("I10", f"its events end in {state.status.value}, it is {told.status}")
 
 
-def serial_of(result: Result) -> int:
-    """Return the sink's serial number in an effect's output; -1 where there is none."""
-    try:
-        return int(result.output["main"][0]["json"]["serial"])
-    except (TypeError, KeyError, IndexError, ValueError):
-        return -1
+def needed(shape: Shape) -> list[tuple[str, int]]:
+    """Return the runs without whose outcome the reference cannot be computed."""
+    effects = [run for run in shape.runs if run[0] not in shape.refused]
+    return [*effects, *shape.asked, *([(shape.calls, 0)] if shape.calls else [])]

@@ -37,6 +37,22 @@ class JournalFile:
 
 
 @dataclass(slots=True)
+class Said:
+    """An answer to what an execution asks, by somebody whose name stands in it.
+
+    `status` is what its sender was told in the end, None when that was never heard; `lost` how many tries before it had no
+    answer, so that whatever was told after them says nothing about what they have done.
+    """
+
+    request: str
+    who: str
+    action: str
+    way: str
+    status: int | None = None
+    lost: int = 0
+
+
+@dataclass(slots=True)
 class Submission:
     """One execution as its client knows it. `ids` are all that were ever answered to its key; `seqs` what its stream gave."""
 
@@ -53,6 +69,8 @@ class Submission:
     status: str = ""
     output: Any = None
     seqs: list[int] | None = None
+    said: dict[tuple[str, str], Said] = field(default_factory=dict)
+    """By request and who."""
 
     @property
     def id(self) -> UUID | None:
@@ -89,6 +107,12 @@ def _take(found: Submissions, line: Mapping[str, Any]) -> None:
             known.ids.add(UUID(line["id"]))
         case "cancel":
             found[place].cancelled = True
+        case "answering":
+            said = Said(line["request"], line["who"], line["action"], line["way"])
+            found[place].said[said.request, said.who] = said
+        case "answered":
+            said = found[place].said[line["request"], line["who"]]
+            said.status, said.lost = line["status"], line["lost"]
         case "ended":
             known = found[place]
             known.ended_s, known.status, known.output = line["at_s"], line["status"], line["output"]

@@ -1,22 +1,26 @@
 """The load: so many executions in flight all the time, each submitted under a key, each followed to its end in one of several ways."""
 
 import asyncio
+import contextlib
 import itertools
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 from uuid import UUID
 
 from tests.storm.client import Client, Refused
+from tests.storm.drawing import CHILD_ID, Given
 from tests.storm.journal import JournalFile
+from tests.storm.people import People
 from tests.storm.shapes import Shape
 from workflow.states import TERMINAL
 
 WAIT_S = 10.0
-WAYS = {"again": 60, "at_once": 10, "stream": 20, "cancel": 6, "hasty_cancel": 4}
-CANCEL_WITHIN_S = 2.0
+WAYS = {"again": 52, "at_once": 10, "stream": 20, "pause": 8, "cancel": 6, "hasty_cancel": 4}
+CANCEL_WITHIN_S = PAUSE_WITHIN_S = 2.0
 ENDED = frozenset(status.value for status in TERMINAL)
 
 
@@ -42,7 +46,10 @@ class Load:
     async def store(self) -> None:
         """Store the workflows."""
         for shape in self.shapes.values():
-            self.workflows[shape.name] = await self.client.store(shape.document)
+            text = json.dumps(shape.document)
+            if shape.child is not None:
+                text = text.replace(CHILD_ID, await self.client.store(shape.child.document))
+            self.workflows[shape.name] = await self.client.store(json.loads(text))
 
     def start(self, in_flight: int) -> None:
         """Begin."""
@@ -84,17 +91,48 @@ class Load:
             return shown
 
         shown = await ask(WAIT_S if way == "at_once" else 0)
-        await self._on_the_way(way, key, UUID(shown["id"]))
-        while shown["status"] not in ENDED:
-            shown = await ask(WAIT_S)
+        async with self._attended(name, key, UUID(shown["id"]), given):
+            await self._on_the_way(way, key, UUID(shown["id"]))
+            while shown["status"] not in ENDED:
+                shown = await ask(WAIT_S)
         await self._note("ended", key, status=shown["status"], output=shown["output"])
         self.ended_s.append(time.time())
+
+    @contextlib.asynccontextmanager
+    async def _attended(self, name: str, key: str, execution_id: UUID, given: Given) -> AsyncIterator[None]:
+        """Have people answer what it asks until the block ends; what they have begun to say they say to the end."""
+        if not self.shapes[name].asks:
+            yield
+            return
+        over = asyncio.Event()
+        people = People(self.client, self.random, self._note)
+        attending = asyncio.create_task(self._attend(people, key, execution_id, given, over))
+        try:
+            yield
+        except BaseException:
+            attending.cancel()
+            raise
+        over.set()
+        await attending
+
+    async def _attend(self, people: People, key: str, execution_id: UUID, given: Given, over: asyncio.Event) -> None:
+        try:
+            await people.attend(key, execution_id, given, over)
+        except Refused as refused:
+            self.refused.append(str(refused))
 
     async def _on_the_way(self, way: str, key: str, execution_id: UUID) -> None:
         if way == "stream":
             cut_after = self.random.randrange(2, 12) if self.random.random() < 0.5 else None
             seqs = await self.client.follow(execution_id, cut_after)
             await self._note("streamed", key, seqs=seqs)
+        elif way == "pause":
+            await asyncio.sleep(self.random.random() * PAUSE_WITHIN_S)
+            if await self.client.pause(execution_id):
+                await asyncio.sleep(self.random.random() * PAUSE_WITHIN_S)
+                state = await self.client.resume(execution_id)
+                if state and state not in ENDED:
+                    self.refused.append(f"{execution_id} was asked to pause, and could not be resumed: it is {state}")
         elif way.endswith("cancel"):
             if way == "cancel":
                 await asyncio.sleep(self.random.random() * CANCEL_WITHIN_S)

@@ -27,12 +27,12 @@ SHAPE = Shape(
 )
 
 
-def plan() -> Plan:
+def plan(shape: Shape = SHAPE) -> Plan:
     from nodes.catalog import load_catalog
     from workflow.document import parse_document
     from workflow.plan import make_plan
 
-    return make_plan(parse_document(SHAPE.document), load_catalog())
+    return make_plan(parse_document(shape.document), load_catalog())
 
 
 def completed(seq: int, node_id: str) -> Event:
@@ -96,8 +96,10 @@ def request(**changes: Any) -> Seen:
     return replace(REQUEST, **changes)
 
 
-def judged(tale: Story, submission: Submission | None = None, seen: tuple[Seen, ...] = (REQUEST,)) -> list[Violation]:
-    return list(story(tale, submission or submitted(), SHAPE, plan(), Effects(seen)))
+def judged(
+    tale: Story, submission: Submission | None = None, seen: tuple[Seen, ...] = (REQUEST,), shape: Shape = SHAPE
+) -> list[Violation]:
+    return list(story(tale, submission or submitted(), shape, plan(shape), Effects(seen)))
 
 
 def broken(found: list[Violation]) -> set[str]:

@@ -9,7 +9,8 @@ import pytest
 
 from nodes.catalog import load_catalog
 from tests.storm.client import Retried
-from tests.storm.journal import JournalFile, read_journal
+from tests.storm.drawing import Decision
+from tests.storm.journal import JournalFile, Said, read_journal
 from tests.storm.recovery import Fault, quantiles
 from tests.storm.report import BOUNDS, Phase, Report, apart_from_outages, retries_after
 from tests.storm.schedule import ALONE, LONG, SHORT, Kind, planned
@@ -29,6 +30,9 @@ async def test_a_journal_is_read_back_without_the_line_that_was_cut_off(tmp_path
     await journal.note("acknowledged", 2.0, **place, id=str(ID))
     await journal.note("acknowledged", 3.0, **place, id=str(ID))
     await journal.note("cancel", 3.5, **place)
+    await journal.note("answering", 3.6, **place, request="r", who="ann", action="approve", way="api")
+    await journal.note("answering", 3.7, **place, request="r", who="bob", action="reject", way="link")
+    await journal.note("answered", 3.8, **place, request="r", who="ann", status=200, lost=1)
     await journal.note("streamed", 4.0, **place, seqs=[1, 2])
     await journal.note("ended", 5.0, **place, status="completed", output={"end": []})
     journal.close()
@@ -39,6 +43,10 @@ async def test_a_journal_is_read_back_without_the_line_that_was_cut_off(tmp_path
 
     assert found_place == ("first", "k")
     assert (found.shape, found.n, found.ids, found.acknowledged_s) == ("chain", 5, {ID}, 2.0)
+    assert found.said == {
+        ("r", "ann"): Said("r", "ann", "approve", "api", 200, 1),
+        ("r", "bob"): Said("r", "bob", "reject", "link"),
+    }
     assert (found.cancelled, found.seqs, found.status, found.output) == (True, [1, 2], "completed", {"end": []})
 
 
@@ -95,19 +103,39 @@ def test_the_same_seed_gives_the_same_storm():
 
 
 def test_every_shape_compiles_has_eight_nodes_and_names_its_effects():
-    for shape in shapes(20_001, 100).values():
+    kinds = shapes(20_001, 100).values()
+    for shape in (*kinds, *filter(None, (each.child for each in kinds))):
         found = Compiler(load_catalog(), nodes_max=50).validate(parse_document(shape.document))
         assert [each for each in found if each.severity is Severity.ERROR] == []
         nodes = {each["id"]: each["type"] for each in shape.document["nodes"]}
-        assert len(nodes) >= 8
+        assert len(nodes) >= (8 if shape.weight else 6)
         assert {node_id for node_id, _ in shape.runs} == {each for each, kind in nodes.items() if kind == "action.http"}
 
 
 def test_the_reference_depends_on_the_committed_answers():
     for shape in shapes(20_001, 100).values():
         given = shape.given(5, "first")
-        one, other = (shape.expected(given, dict.fromkeys(shape.runs, serial)) for serial in (11, 12))
+        people = dict.fromkeys(shape.asked, Decision("approve", "ann"))
+        children = {(shape.calls, 0): [7] * len(given)}
+        one, other = (
+            shape.expected(given, dict.fromkeys(shape.runs, serial) | people | children) for serial in (11, 12)
+        )
         assert one != other
+
+
+def test_the_reference_depends_on_what_people_decided_and_children_gave():
+    kinds = shapes(20_001, 100)
+    for name, run, outcomes in (
+        ("asking", "ask", (Decision("approve", "ann"), Decision("reject", "ann"), Decision("approve", "bob"))),
+        ("webhook", "hook", (Decision("", "ann"), Decision("", "bob"))),
+        ("recovering", "bad", (Decision("skip", "ann"), Decision("replace", "ann"), Decision("replace", "bob"), 5)),
+        ("family", "call", ([1, 2, 3], [1, 3, 2], [1, 2, 4])),
+    ):
+        shape = kinds[name]
+        given = shape.given(5, "first")
+        answers = dict.fromkeys(shape.runs, 4)
+        outputs = [str(shape.expected(given, answers | {(run, 0): outcome})) for outcome in outcomes]
+        assert len(set(outputs)) == len(outcomes)
 
 
 def test_quantiles():
