@@ -11,7 +11,7 @@ from uuid import UUID
 from tests.storm.client import Client
 from tests.storm.drawing import Given
 
-LOOK_EVERY_S = 0.7
+LOOK_EVERY_S = 1.2
 LATE = 0.3
 BY_LINK = 0.4
 ACTIONS = {"approval": ("approve", "reject"), "error_recovery": ("retry", "skip", "replace"), "webhook": ("",)}
@@ -28,13 +28,17 @@ class People:
     async def attend(self, key: str, execution_id: UUID, given: Given, over: asyncio.Event) -> None:
         """Answer what an execution asks until it is over. Raises `Refused` when somebody is told what nobody should be."""
         known: set[str] = set()
-        while not over.is_set():
+        while not await self._is_over(over):
             for request in await self.client.pending(execution_id):
                 if request["id"] not in known:
                     known.add(request["id"])
                     await self._settle(key, request, given)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), LOOK_EVERY_S)
+
+    async def _is_over(self, over: asyncio.Event) -> bool:
+        """Return soon, whether it is over."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), LOOK_EVERY_S)
+        return over.is_set()
 
     async def _settle(self, key: str, request: Mapping[str, Any], given: Given) -> None:
         actions = list(ACTIONS[request["type"]])
