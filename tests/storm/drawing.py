@@ -27,8 +27,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """A wait between two effects: how long it takes at least, by the input."""
+    """A node that waits between two effects: how long at least, by the input."""
 
+    node: str
     after: str
     before: str
     wait_ms: Callable[[Given], int]

@@ -29,6 +29,7 @@ def story(told: Story, submission: Submission, shape: Shape, effects: Effects) -
             _decided(told, submission),
             _asked_once(told),
             _timed(told),
+            _long_enough(told, submission, shape),
             _apart(told, submission, shape, effects),
             _paused(told.events),
             _children(told, submission, shape),
@@ -149,7 +150,8 @@ def _timed(told: Story) -> Iterator[Violation]:
 
 
 def _apart(told: Story, submission: Submission, shape: Shape, effects: Effects) -> Iterator[Violation]:
-    """Seen from outside: between what the sink was asked before a wait and after it, that time has passed."""
+    """Between two effects so much time passes as the input says: as the sink saw it, which takes its own time."""
+    given = shape.given(submission.n, submission.tenant)
     outputs = {result.node_id: result.output for result in told.results}
     for timer in shape.timers:
         before = effects.answer(told.id, (timer.after, 0), serial_of(outputs.get(timer.after)))
@@ -157,11 +159,25 @@ def _apart(told: Story, submission: Submission, shape: Shape, effects: Effects) 
         if after_s and before is None:
             yield Violation("timer", f"{timer.before} began before {timer.after} had a result")
         elif after_s and before is not None:
-            wanted_s = timer.wait_ms(shape.given(submission.n, submission.tenant)) / 1000
+            wanted_s = (timer.wait_ms(given) + given[0].get("ms", 0)) / 1000
             if min(after_s) - before.at_s < wanted_s - CLOCK_S:
                 yield Violation(
                     "timer",
                     f"{timer.before} came {min(after_s) - before.at_s:.3f} s after {timer.after}, not {wanted_s} s",
+                )
+
+
+def _long_enough(told: Story, submission: Submission, shape: Shape) -> Iterator[Violation]:
+    """The time that a node waits for is so long after the result before it as the input says."""
+    given = shape.given(submission.n, submission.tenant)
+    done_ms = {event.node_id: event.at_ms for event in told.events if event.kind == "node.completed"}
+    until_ms = {event.node_id: event.body["until_ms"] for event in told.events if event.kind == "node.waiting"}
+    for timer in shape.timers:
+        if timer.node in until_ms:
+            waits_ms = until_ms[timer.node] - done_ms.get(timer.after, until_ms[timer.node])
+            if waits_ms < timer.wait_ms(given):
+                yield Violation(
+                    "timer", f"{timer.node} waits until {waits_ms} ms after {timer.after}, not {timer.wait_ms(given)}"
                 )
 
 

@@ -59,8 +59,8 @@ def _waiting(port: int) -> Shape:
         return {"end": [{"n": given[0]["n"], "t": given[0]["t"], "serial": serials[-1], "sum": sum(serials)}]}
 
     timers = (
-        Timer("post_a", "post_b", lambda given: int(given[0]["wait_ms"])),
-        Timer("post_b", "post_c", lambda given: SHORT_MS),
+        Timer("long", "post_a", "post_b", lambda given: int(given[0]["wait_ms"])),
+        Timer("short", "post_b", "post_c", lambda given: SHORT_MS),
     )
     runs = (("post_a", 0), ("post_b", 0), ("post_c", 0))
     return Shape("waiting", 9, document, given, expected, runs, timers=timers)

@@ -115,6 +115,9 @@ def test_decisions_about_a_failed_node_are_applied_once_each_and_in_order():
     assert broken(failed_twice("skip", "skip", first="skip")) == {"I8"}, "asked again though nobody wanted another try"
 
 
+TIMER = Timer("nap", "post", "next", lambda given: 2_000)
+
+
 def slept(until_ms: int, woken_ms: int | None, cause: str = "time") -> Story:
     waiting = Event(7, "node.waiting", 1_007, "nap", {"run_index": 0, "until_ms": until_ms})
     woken = [] if woken_ms is None else [Event(8, "node.woken", woken_ms, "nap", {"run_index": 0, "cause": cause})]
@@ -130,9 +133,11 @@ def test_a_time_that_comes_early_or_never_is_found():
     assert broken(judged(slept(2_000, None))) == {"timer"}
 
 
-def apart(after_s: float, *more: Seen, outputs: list[Result] | None = None) -> list[Violation]:
+TIMED = replace(SHAPE, timers=(TIMER,))
+
+
+def apart(after_s: float, *more: Seen, outputs: list[Result] | None = None, shape: Shape = TIMED) -> list[Violation]:
     """Return what is said of an effect that came so many seconds after the one before a wait of two."""
-    shape = replace(SHAPE, timers=(Timer("post", "next", lambda given: 2_000),))
     after = replace(REQUEST, key=f"{ID}:next:0:0", path="/small/next", at_s=REQUEST.at_s + after_s, serial=12)
     return judged(told(results=outputs or results()), shape=shape, seen=(REQUEST, after, *more))
 
@@ -142,7 +147,16 @@ def test_an_effect_that_comes_before_its_time_is_found():
     assert broken(apart(1.99)) == {"timer"}
     sent_again = replace(REQUEST, serial=10, at_s=REQUEST.at_s - 1)
     assert broken(apart(1.5, sent_again)) == {"timer"}, "only the request that was committed counts"
+    slow = replace(TIMED, given=lambda n, t: [{"n": n, "t": t, "ms": 400}])
+    assert apart(2.4, shape=slow) == []
+    assert broken(apart(2.3, shape=slow)) == {"timer"}, "the answer before the wait takes its time, too"
     assert broken(apart(3.0, outputs=results()[:1])) == {"timer"}, "it does not wait for what was not committed"
+
+
+def test_a_time_that_is_too_near_to_what_came_before_is_found():
+    """The effect before it has its result at 1,004."""
+    assert judged(slept(3_004, 3_004), shape=TIMED) == []
+    assert broken(judged(slept(3_003, 3_004), shape=TIMED)) == {"timer"}
 
 
 def paused(*kinds: str) -> Story:
