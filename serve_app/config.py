@@ -11,6 +11,8 @@ class ApiLimits:
     """Limits of what may be asked."""
 
     body_bytes_max: int = 16 * 1024 * 1024
+    upload_bytes_max: int = 50 * 1024 * 1024
+    """The largest document."""
     input_bytes_max: int = 4 * 1024 * 1024
     blob_above_bytes: int = 65_536
     """An input larger than this is kept as a blob."""
