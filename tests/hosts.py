@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -68,6 +69,14 @@ class ExtraHost:
 
     def start(self) -> None:
         """Join the head, and return when the actors of this host are members of the pool."""
+        self.join()
+        size = int(str(self._instance.settings["POOL__SIZE"]))
+        until(lambda: len(self.leases()) == size, UP_LIMIT_S, "the actors of the new host live", every_s=0.1)
+        self._remember()
+
+    def join(self) -> None:
+        """Join the head, and return when there is a raylet. What is left of a former one is ended."""
+        self.stop()
         head = self._instance.part("ray")
         environment = dict(
             entry.decode().split("=", 1)
@@ -93,14 +102,19 @@ class ExtraHost:
             )
         self.raylet = until(self._found_raylet, UP_LIMIT_S, f"a raylet comes up: {log.read_text()[-2000:]}")
         self._instance.hosts += 1
-        size = int(str(self._instance.settings["POOL__SIZE"]))
-        until(lambda: len(self.leases()) == size, UP_LIMIT_S, "the actors of the new host live", every_s=0.1)
-        self._remember()
 
     def leases(self) -> list[Lease]:
         """Return the living leases of pool actors on this host."""
+        return self.of(self._instance.leases())
+
+    def of(self, leases: Iterable[Lease]) -> list[Lease]:
+        """Return those of these leases whose actors are on this host."""
         mine = {known.pid for known in self._instance.children(self.raylet.pid)}
-        return [lease for lease in self._instance.leases() if lease.pid in mine]
+        return [lease for lease in leases if lease.pid in mine]
+
+    @property
+    def alive(self) -> bool:
+        return self._start is not None and self.raylet.alive
 
     def working(self) -> list[Known]:
         """Return its processes that do a node's work in a Ray task just now."""
@@ -114,7 +128,10 @@ class ExtraHost:
 
     def until_gone(self, limit_s: float = GONE_LIMIT_S) -> None:
         """Return when no process of this host is left."""
-        until(lambda: not self.remains(), limit_s, f"the killed host's processes end: {self.remains()}")
+        try:
+            until(lambda: not self.remains(), limit_s)
+        except AssertionError:
+            raise AssertionError(f"{limit_s} s after its raylet these live on: {self.remains()}") from None
         if self._start is not None:
             self._start.wait(10)
             self._start = None
@@ -127,7 +144,7 @@ class ExtraHost:
         """End all of it, whatever it is like."""
         if self._start is None:
             return
-        if self.raylet.alive:
+        if self.alive:
             self._remember()
             self._instance.hosts -= 1
         for known in self._session:
