@@ -77,23 +77,16 @@ class ExtraHost:
     def join(self) -> None:
         """Join the head, and return when there is a raylet. What is left of a former one is ended."""
         self.stop()
-        head = self._instance.part("ray")
-        environment = dict(
-            entry.decode().split("=", 1)
-            for entry in Path(f"/proc/{head.pid}/environ").read_bytes().split(b"\0")
-            if b"=" in entry
-        )
-        address = (self._instance.home / "ray" / "ray_current_cluster").read_text().strip()
         first = _free_block()
         ports = {name: first + number for number, name in enumerate(SERVERS)}
         workers = {"min-worker-port": first + len(SERVERS), "max-worker-port": first + PORTS_FROM.step - 1}
-        flags = {"address": address, **self._flags, **ports, **workers}
+        flags = {"address": address_of_head(self._instance), **self._flags, **ports, **workers}
         log = self._instance.root / "extra-host.log"
         with log.open("ab") as output:
             self._start = subprocess.Popen(
                 [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block"]
                 + [f"--{name}={value}" for name, value in flags.items()],
-                env=environment,
+                env=environment_of_head(self._instance),
                 cwd=self._instance.root,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -164,6 +157,16 @@ class ExtraHost:
     def _remember(self) -> None:
         if self._start is not None:
             self._session.update(self._instance.children(self._start.pid))
+
+
+def environment_of_head(instance: RunningInstance) -> dict[str, str]:
+    """Return what every process that joins this head needs, and by which the instance knows it for its own."""
+    entries = Path(f"/proc/{instance.part('ray').pid}/environ").read_bytes().split(b"\0")
+    return dict(entry.decode().split("=", 1) for entry in entries if b"=" in entry)
+
+
+def address_of_head(instance: RunningInstance) -> str:
+    return (instance.home / "ray" / "ray_current_cluster").read_text().strip()
 
 
 def _free_block() -> int:
