@@ -35,6 +35,7 @@ from actors.config import PoolConfig
 from actors.line import Line, LineLost
 from actors.logging import configure_logging
 from actors.members import Member, Reply
+from actors.model_hosts import RayModels
 from actors.packages import require_own_packages
 from actors.process import ExecutionProcess, SupervisorProcess, TaskHost
 from actors.room import check_room, may_lack_room
@@ -118,6 +119,7 @@ class ExecutionActor:
         self._process = ExecutionProcess(
             config,
             RayTasks(),
+            RayModels(config.models),
             actor_id=context.get_actor_id(),
             name=name,
             host=ray.util.get_node_ip_address(),

@@ -1,7 +1,9 @@
 """What a replica is told when it is made: plain values, since it does not have its driver's environment."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
+
+from actors.models import ModelsConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,7 @@ class ApiLimits:
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
         """Take what concerns the API from the limits of all parts."""
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
 
@@ -37,3 +39,4 @@ class ApiConfig:
     """Signs the links by which requests are answered without a login (hex)."""
     public_url: str = ""
     """What links begin with."""
+    models: ModelsConfig = field(default_factory=ModelsConfig)

@@ -8,6 +8,7 @@ from ray import serve
 
 from actors.collector import calm_collector
 from actors.logging import configure_logging
+from actors.models import ModelsConfig
 from actors.packages import require_own_packages
 from actors.remote import HEAD, RayPool
 from serve_app.app import create_app
@@ -22,7 +23,7 @@ class Api:
 
 
 def build(arguments: dict[str, Any]) -> serve.Application:
-    """Return the Serve application. `arguments`: dsn, namespace, replicas, blobs_folder, limits, link_key, public_url."""
+    """Return the Serve application. `arguments`: dsn, namespace, replicas, blobs_folder, limits, link_key, public_url, models."""
     config = ApiConfig(
         dsn=arguments["dsn"],
         namespace=arguments["namespace"],
@@ -30,6 +31,7 @@ def build(arguments: dict[str, Any]) -> serve.Application:
         blobs_folder=arguments["blobs_folder"],
         link_key=arguments["link_key"],
         public_url=arguments["public_url"],
+        models=ModelsConfig.of(arguments["models"]),
     )
 
     def make_app() -> FastAPI:

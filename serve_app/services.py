@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -47,8 +49,10 @@ from workflow.spec import Catalog, JsonObject
 
 ACCEPT_BATCH_MAX = 128
 ACCEPT_LIMITED_BATCH_MAX = 32
+T = TypeVar("T")
 DEFINITIONS_KEPT_MAX = 512
 CURRENT_TTL_S = 2.0
+GATHER_MS = 3.0
 ACCEPT_PATIENCE_S = 5.0
 """A restart of the database is over by then; asking again with the same ids is safe."""
 ACCEPT_PAUSE_S = 12.0
@@ -97,6 +101,8 @@ class Versions:
         self._documents = documents
         self._known: OrderedDict[tuple[UUID, UUID, int], Runnable] = OrderedDict()
         self._current: dict[tuple[UUID, UUID], tuple[float, int]] = {}
+        self._asked: dict[tuple[UUID | int, ...], asyncio.Task[Any]] = {}
+        """Reads that are under way, by what they read."""
 
     async def current(self, workspace_id: UUID, workflow_id: UUID) -> Runnable:
         """Return the version that is, or was a moment ago, current. Raises `NotFound`."""
@@ -105,7 +111,9 @@ class Versions:
             return await self.version(workspace_id, workflow_id, number)
         if number:  # those who ask meanwhile use what is known, or they would all go to the database at once
             self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, number)
-        number = await self._workflows.current_version(workspace_id, workflow_id)
+        number = await self._once(
+            (workspace_id, workflow_id), lambda: self._workflows.current_version(workspace_id, workflow_id)
+        )
         if len(self._current) > DEFINITIONS_KEPT_MAX:
             self._current.clear()
         self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, number)
@@ -114,27 +122,40 @@ class Versions:
     def forget(self, workspace_id: UUID, workflow_id: UUID) -> None:
         """A next version was made here: ask again which one is current."""
         self._current.pop((workspace_id, workflow_id), None)
+        self._asked.pop((workspace_id, workflow_id), None)
+
+    async def _once(self, what: tuple[UUID | int, ...], ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return what is asked, from the question that is under way where there is one."""
+        task = self._asked.get(what)
+        if task is None:
+            task = self._asked[what] = asyncio.get_running_loop().create_task(ask(), context=Context())
+            task.add_done_callback(lambda done: self._asked.pop(what) if self._asked.get(what) is done else None)
+        answer: T = await asyncio.shield(task)
+        return answer
 
     async def version(self, workspace_id: UUID, workflow_id: UUID, number: int) -> Runnable:
         """Return a version. Raises `NotFound`."""
         key = (workspace_id, workflow_id, number)
         known = self._known.get(key)
         if known is None:
-            found = await self._workflows.get_version(workspace_id, workflow_id, number)
-            document: Document = await self._documents.apart([found.definition], lambda one: one)
-            definition = orjson.dumps(found.definition)
-            known = Runnable(
-                version=number,
-                name=document.name,
-                definition=definition,
-                nodes_total=len(document.nodes),
-                isolation=document.settings.isolation,
-                input_schema=document.input_schema,
-                concurrency=ConcurrencyTemplate(document.settings.concurrency, workflow_id, document.name),
-            )
-            self._known[key] = known
-            if len(self._known) > DEFINITIONS_KEPT_MAX:
-                self._known.popitem(last=False)
+            known = await self._once(key, lambda: self._read(*key))
+        return known
+
+    async def _read(self, workspace_id: UUID, workflow_id: UUID, number: int) -> Runnable:
+        found = await self._workflows.get_version(workspace_id, workflow_id, number)
+        document: Document = await self._documents.apart([found.definition], lambda one: one)
+        known = Runnable(
+            version=number,
+            name=document.name,
+            definition=orjson.dumps(found.definition),
+            nodes_total=len(document.nodes),
+            isolation=document.settings.isolation,
+            input_schema=document.input_schema,
+            concurrency=ConcurrencyTemplate(document.settings.concurrency, workflow_id, document.name),
+        )
+        self._known[workspace_id, workflow_id, number] = known
+        if len(self._known) > DEFINITIONS_KEPT_MAX:
+            self._known.popitem(last=False)
         return known
 
 
@@ -160,6 +181,7 @@ def _writer(executions: PostgresExecutions, name: str, batch_max: int) -> GroupW
         executions.accept,
         name=name,
         batch_max=batch_max,
+        gather_ms=GATHER_MS,
         size_of=lambda new: len(new.input) + len(new.definition or b""),
     )
 

@@ -22,6 +22,7 @@ from store.accounts import Accounts, Role
 from store.api_keys import ApiKeys, new_key
 from store.bootstrap import bootstrap
 from store.engine import StoreConfig, make_engine
+from workflow.models import NoModels
 from workflow.ports import Claimed
 
 
@@ -122,7 +123,7 @@ async def api(dsn: str) -> AsyncIterator[Api]:
         link_key=LINK_KEY,
         outbound_allow=("127.0.0.1/32",),
     )
-    process = ExecutionProcess(config, ThreadTasks(), actor_id="actor", name="actor", host="here", pid=1)
+    process = ExecutionProcess(config, ThreadTasks(), NoModels(), actor_id="actor", name="actor", host="here", pid=1)
     await process.start()
     pool = OneProcessPool(process)
     pool.line = await Line.to(process.member.lease_id)

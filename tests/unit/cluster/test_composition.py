@@ -60,6 +60,7 @@ def test_the_pool_gets_exactly_what_its_config_has(make):
         "limits",
         "link_key",
         "public_url",
+        "models",
     } == plan.application.keys()
 
 
