@@ -143,11 +143,14 @@ def _child(port: int) -> Shape:
 
 def _recovering(port: int) -> Shape:
     how = "{{ $json.serial ? 'answered' : $json.instead ? 'replaced' : 'skipped' }}"
+    given_again = {name: f"{{{{ $('ready').first().json.{name} }}}}" for name in "nt"}
     document = chain(
         "recovering",
         setting("ready", ready=True),
         post(port, "recovering", "bad", "{{ $json.mood }}", on_error="ask"),
-        setting("seen", how=how, who="{{ $json.instead ?? '' }}", first="{{ $json.serial ?? 0 }}", ms=100),
+        setting(
+            "seen", how=how, who="{{ $json.instead ?? '' }}", first="{{ $json.serial ?? 0 }}", ms=100, **given_again
+        ),
         post(port, "recovering", "act"),
         setting("told", how="{{ $('seen').item.json.how }}", who="{{ $('seen').item.json.who }}"),
         setting("first", first="{{ $('seen').item.json.first }}"),
