@@ -20,6 +20,8 @@ class ApiLimits:
     wait_s_max: int = 300
     queued_per_workspace_max: int = 100_000
     """0: as many as come."""
+    depth_max: int = 3
+    """How deep executions that start one another may be."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:

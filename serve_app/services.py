@@ -22,6 +22,7 @@ from nodes.catalog import load_catalog
 from nodes.sandbox.expression_syntax import expression_faults
 from serve_app.accepting import Acceptor
 from serve_app.auth import KeyCache
+from serve_app.calling import CallChecks
 from serve_app.compiling import DocumentReader
 from serve_app.config import ApiConfig
 from serve_app.following import Follower
@@ -42,6 +43,7 @@ from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifie
 from store.queue_depth import QueueDepths
 from store.repeating import Repeating
 from store.statistics import Statistician
+from store.sub_workflows import PostgresSubWorkflows
 from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
 from store.writer import GroupWriter
@@ -53,6 +55,7 @@ from workflow.ledger import Ledger
 from workflow.models import Models
 from workflow.ports import Accepted, Isolation, NewExecution
 from workflow.spec import Catalog, JsonObject
+from workflow.sub_workflows import names_of
 
 ACCEPT_BATCH_MAX = 128
 ACCEPT_LIMITED_BATCH_MAX = 32
@@ -256,7 +259,10 @@ async def open_services(config: ApiConfig, port: PoolPort, hosted: HostedModels)
     await pool.refresh()
     refreshing = asyncio.create_task(pool.refresh_for_ever())
     catalog = load_catalog()
-    documents = DocumentReader(Compiler(catalog, nodes_max=config.limits.nodes_max, syntax=expression_faults))
+    documents = DocumentReader(
+        Compiler(catalog, nodes_max=config.limits.nodes_max, syntax=expression_faults),
+        CallChecks(PostgresSubWorkflows(connections).below, names_of(catalog), config.limits.depth_max),
+    )
     workflows = Workflows(engine)
     depths = QueueDepths(connections)
     knowledge = StoredDocuments(connections, config.models.embedding, new_id)
