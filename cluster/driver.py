@@ -145,7 +145,9 @@ def _start_serve(plan: DriverPlan) -> None:
 
     # Named explicitly: with it HAProxy and the replicas listen there only. Serve's access log stalls requests for up to
     # 28 ms when its buffer is written; the API writes its own line.
+    # The API lives on the head; a proxy on another host, where replicas of models are, would be one that nobody asks.
     serve.start(
+        proxy_location="HeadOnly",
         http_options={"host": plan.host, "port": plan.port},
         logging_config={"enable_access_log": False},
     )

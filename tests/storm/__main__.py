@@ -24,6 +24,7 @@ import psutil
 
 from store.api_keys import new_key
 from store.bootstrap import bootstrap
+from tests.hosts import ExtraHost
 from tests.instance import RunningInstance
 from tests.storm import aftermath, audit
 from tests.storm.aftermath import Tenant
@@ -34,10 +35,12 @@ from tests.storm.journal import JournalFile, read_journal
 from tests.storm.judgement import Judgement
 from tests.storm.load import Load
 from tests.storm.nemesis import Nemesis
-from tests.storm.recovery import Watcher
+from tests.storm.once import installed
+from tests.storm.recovery import Watcher, quantiles
 from tests.storm.report import Phase, Report, apart_from_outages
 from tests.storm.schedule import LONG, SHORT, planned
-from tests.storm.shapes import Shape, shapes
+from tests.storm.shape import Shape
+from tests.storm.shapes import shapes
 from tests.storm.sink import Sink
 
 POOL = 2
@@ -83,6 +86,7 @@ class Storm:
         self._shapes: Mapping[str, Shape] = {}
         self._loads: list[Load] = []
         self._tenants: list[Tenant] = []
+        self._host: ExtraHost | None = None
         self._waiting = 0
         self._load_average: dict[str, float] = {}
         """Of the machine, over the minute before the storm and over its last one: others may use it, too."""
@@ -93,11 +97,16 @@ class Storm:
             self._shapes = shapes(sink.port, self._options.effect_ms)
             allow = f'["127.0.0.1:{sink.port}"]'
             cores = {"RAY__NUM_CPUS": 2, "RAY__OBJECT_STORE_MB": 100}
-            instance = RunningInstance("haproxy", POOL__SIZE=POOL, POOL__SLOTS=SLOTS, OUTBOUND__ALLOW=allow, **cores)
+            command = installed(self._folder / "environment")
+            settings = {"POOL__SIZE": POOL, "POOL__SLOTS": SLOTS, "OUTBOUND__ALLOW": allow, **cores}
+            instance = RunningInstance("haproxy", command, **settings)
             judged: Report | None = None
             try:
                 with self._clock.stage("up"):
                     await asyncio.to_thread(instance.up)
+                    self._host = ExtraHost(instance)
+                    await asyncio.to_thread(self._host.start)
+                    await asyncio.to_thread(instance.until_healthy)
                 judged = await self._under(instance, sink)
             finally:
                 with self._clock.stage("down"):
@@ -114,7 +123,8 @@ class Storm:
         self._tenants = _tenants(instance)
         audit.install(instance.dsn)
         watcher = Watcher(lambda: instance.dsn)
-        faults = Faults(instance, watcher, Random(self._options.seed + 1))
+        assert self._host is not None
+        faults = Faults(instance, self._host, watcher, Random(self._options.seed + 1))
         nemesis = Nemesis(instance, faults)
         journal = JournalFile(self._folder / "journal.jsonl")
         try:
@@ -174,7 +184,7 @@ class Storm:
         judgement.judge(instance.dsn, read_journal(self._folder / "journal.jsonl"), sink.seen)
         self._violations += judgement.violations
         with self._complaining("I11"):
-            self._violations += aftermath.look(instance, POOL)
+            self._violations += aftermath.look(instance, POOL * instance.hosts)
         base_url = str(instance.api.http.base_url).rstrip("/")
         self._violations += aftermath.look_across(base_url, self._tenants, judgement.owned)
         for load in self._loads:
@@ -211,7 +221,12 @@ class Storm:
             "requests_at_the_sink": len(sink.seen),
             "effects_sent_again": judgement.effects_sent_again,
             "signals_left_unread": judgement.signals_left_unread,
-            "rested": dict(judgement.rested),
+            "requests_decided": judgement.decided,
+            "executions_paused": judgement.pauses,
+            "children": judgement.children,
+            "outcomes_unknown": judgement.outcomes_unknown,
+            "timers": len(judgement.timers_late_ms),
+            "timers_late_s": quantiles([late_ms / 1000 for late_ms in judgement.timers_late_ms]),
             "requests_that_clients_sent_again": len(retried),
             "client_failures": dict(failures.most_common(12)),
             "load_average": self._load_average,
@@ -236,6 +251,8 @@ class Storm:
 
     def _close(self, instance: RunningInstance, keep_logs: bool) -> None:
         with self._complaining("I11"):
+            if self._host is not None:
+                self._host.stop()
             instance.close(keep_logs=keep_logs)
 
     @contextlib.contextmanager

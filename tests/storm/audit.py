@@ -11,8 +11,7 @@ import psycopg
 from workflow.states import SETTLED, TERMINAL
 
 
-def among(statuses: frozenset[Any]) -> str:
-    """Return statuses as SQL lists them."""
+def _among(statuses: frozenset[Any]) -> str:
     return ", ".join(f"'{status.value}'" for status in sorted(statuses))
 
 
@@ -39,7 +38,7 @@ CREATE FUNCTION storm_flush() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 END $$;
 
 CREATE TRIGGER storm_terminal AFTER UPDATE ON executions FOR EACH ROW
-    WHEN (OLD.status IN ({among(TERMINAL)}) AND (OLD.status, OLD.epoch, OLD.last_seq, OLD.output_data::text)
+    WHEN (OLD.status IN ({_among(TERMINAL)}) AND (OLD.status, OLD.epoch, OLD.last_seq, OLD.output_data::text)
         IS DISTINCT FROM (NEW.status, NEW.epoch, NEW.last_seq, NEW.output_data::text))
     EXECUTE FUNCTION storm_execution('a terminal execution was changed');
 CREATE TRIGGER storm_back AFTER UPDATE ON executions FOR EACH ROW
@@ -48,7 +47,9 @@ CREATE TRIGGER storm_back AFTER UPDATE ON executions FOR EACH ROW
 CREATE TRIGGER storm_flushed AFTER UPDATE ON executions REFERENCING NEW TABLE AS storm_written FOR EACH STATEMENT
     EXECUTE FUNCTION storm_flush();
 CREATE TRIGGER storm_result AFTER UPDATE ON node_executions FOR EACH ROW
-    WHEN (OLD.status IN ({among(SETTLED)})) EXECUTE FUNCTION storm_row('a result was written twice');
+    WHEN (OLD.status IN ({_among(SETTLED)})) EXECUTE FUNCTION storm_row('a result was written twice');
+CREATE TRIGGER storm_decision AFTER UPDATE ON hitl_requests FOR EACH ROW
+    WHEN (OLD.status <> 'pending') EXECUTE FUNCTION storm_row('a decision was changed');
 CREATE TRIGGER storm_event AFTER UPDATE ON stream_events FOR EACH ROW
     EXECUTE FUNCTION storm_row('an event was changed');
 """

@@ -74,45 +74,33 @@ class Client:
         )
         return dict(answer.json())
 
-    async def cancel(self, execution_id: UUID) -> bool:
-        """Ask for an execution to stop; whether it had not ended already."""
-        return (await self.ask("POST", f"/executions/{execution_id}/cancel", {202, 409})).status_code == 202
+    async def control(self, execution_id: UUID, wish: str) -> bool:
+        """Ask for an execution to `cancel`, `pause` or `resume`; whether that fits where it stands."""
+        return (await self.ask("POST", f"/executions/{execution_id}/{wish}", {202, 409})).status_code == 202
+
+    async def requests(self, execution_id: UUID) -> list[dict[str, Any]]:
+        """Return what an execution asks and nobody has answered."""
+        asked = {"execution_id": str(execution_id), "status": "pending"}
+        return list((await self.ask("GET", "/hitl", {200}, params=asked)).json()["items"])
+
+    async def respond(self, path: str, body: Mapping[str, Any]) -> tuple[int, bool]:
+        """Answer a request, by its path in the workspace or by its link.
+
+        Returns the status, 200 or 409, and whether a try before that had no answer that says what became of it.
+        """
+        url = f"{self.base_url}{urlsplit(path).path}" if "://" in path else path
+        answer, failures = await self._ask("POST", url, {200, 409}, json=dict(body))
+        return answer.status_code, bool(failures)
 
     async def show(self, execution_id: UUID) -> dict[str, Any]:
         """Return an execution."""
         return dict((await self.ask("GET", f"/executions/{execution_id}", {200})).json())
 
-    async def pause(self, execution_id: UUID) -> bool:
-        """Ask for an execution to pause; whether the wish was taken."""
-        return (await self.ask("POST", f"/executions/{execution_id}/pause", {202, 409})).status_code == 202
-
-    async def resume(self, execution_id: UUID) -> str:
-        """Let an execution go on; return "" when the wish was taken, else the state in which it was not.
-
-        After a try that had no answer the wish may have been taken all the same: that counts as taken.
-        """
-        answer, lost = await self.persist("POST", f"/executions/{execution_id}/resume", {202, 409})
-        return "" if answer.status_code == 202 or lost else str(answer.json().get("state"))
-
-    async def pending(self, execution_id: UUID) -> list[dict[str, Any]]:
-        """Return what an execution asks and nobody has answered."""
-        parameters = {"execution_id": str(execution_id), "status": "pending"}
-        return list((await self.ask("GET", "/hitl", {200}, params=parameters)).json()["items"])
-
-    async def respond(self, request: Mapping[str, Any], body: Mapping[str, Any], *, by_link: bool) -> tuple[int, int]:
-        """Answer a request: by its link, as somebody without a login. Returns the status, and how many tries had no answer before."""
-        path, headers = f"/hitl/{request['id']}/respond", {}
-        if by_link:
-            path, headers = self.base_url + urlsplit(request["link"]).path, {"X-API-Key": ""}
-        answer, lost = await self.persist("POST", path, {200, 409}, json=dict(body), headers=headers)
-        return answer.status_code, lost
-
     async def ask(self, method: str, path: str, wanted: set[int], **parts: Any) -> httpx2.Response:
         """Send a request until it is answered with one of the wanted statuses. Raises `Refused`."""
-        return (await self.persist(method, path, wanted, **parts))[0]
+        return (await self._ask(method, path, wanted, **parts))[0]
 
-    async def persist(self, method: str, path: str, wanted: set[int], **parts: Any) -> tuple[httpx2.Response, int]:
-        """Do what `ask` does, and return also how many tries had failed before."""
+    async def _ask(self, method: str, path: str, wanted: set[int], **parts: Any) -> tuple[httpx2.Response, list[str]]:
         failures: list[str] = []
         first_s, pause_s = 0.0, PAUSE_S
         while True:
@@ -124,7 +112,7 @@ class Client:
                 if answer.status_code in wanted:
                     if failures:
                         self.retried.append(Retried(first_s, time.time(), tuple(failures)))
-                    return answer, len(failures)
+                    return answer, failures
                 failure = _failure(answer)
                 if not _worth_another_try(answer):
                     raise Refused(f"{method} {path}: {failure} {answer.text[:200]}")

@@ -1,6 +1,5 @@
 """What the database says afterwards: every execution with its events and results, one after the other."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -8,9 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-
-from tests.storm.audit import among
-from workflow.states import TERMINAL
 
 BATCH = 2_000
 
@@ -25,6 +21,11 @@ class Event:
     node_id: str
     body: dict[str, Any]
 
+    @property
+    def gives_instead(self) -> bool:
+        """Whether somebody decided what a node gives that has failed: a result like another."""
+        return self.kind == "node.recovered" and self.body["decision"] in ("skip", "replace")
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -34,60 +35,27 @@ class Result:
     run_index: int
     status: str
     output: Any = None
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Request:
     """A row of `hitl_requests`."""
 
     id: UUID
     node_id: str
-    run_index: int
     ordinal: int
-    type: str
+    kind: str
     status: str
-    response: dict[str, Any] | None = None
-
-    @property
-    def decided(self) -> bool:
-        """Whether somebody's answer has closed it."""
-        return self.status in ("approved", "rejected", "answered")
-
-    @property
-    def action(self) -> str:
-        """What was decided; empty where there was nothing to choose."""
-        return str((self.response or {}).get("action", ""))
-
-    @property
-    def who(self) -> str:
-        """Whose answer is kept, by the name that every answer of a storm holds."""
-        response = self.response or {}
-        body = response.get("body")
-        return str(body.get("who", "") if isinstance(body, dict) else response.get("comment", ""))
+    response: Any
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A row of `audit_entries`."""
+class Noted:
+    """A row of `audit_entries` about a request."""
 
-    request_id: str
-    action_type: str
-    action: str
-    comment: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kin:
-    """A child; `effect` is the output of its effect, `ended_ms` (Unix) when it had ended."""
-
-    id: UUID
-    workspace_id: UUID
-    node_id: str
-    run_index: int
-    place: int
-    status: str
-    ended_ms: int | None
-    effect: Any = None
+    request_id: UUID
+    response: Any
 
 
 @dataclass(slots=True)
@@ -102,22 +70,18 @@ class Story:
     key: str | None = None
     epoch: int = 1
     error: str = ""
-    parent_id: UUID | None = None
+    parent: UUID | None = None
     place: int = 0
+    """Among the children of its parent's node."""
     events: list[Event] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    children: list[Kin] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    noted: list[Noted] = field(default_factory=list)
 
     @property
     def node_results(self) -> int:
         """How many results of nodes are committed."""
-        return sum(event.kind in ("node.completed", "node.failed") for event in self.events)
-
-    def decisions(self) -> dict[tuple[str, int], Asked]:
-        """Return the last request of each run about which people were asked."""
-        return {(asked.node_id, asked.run_index): asked for asked in sorted(self.asked, key=lambda each: each.ordinal)}
+        return sum(event.kind in ("node.completed", "node.failed") or event.gives_instead for event in self.events)
 
 
 EXECUTIONS = """
@@ -129,28 +93,16 @@ EVENTS = """
 SELECT execution_id, seq, kind, (extract(epoch FROM at) * 1000)::bigint, node_id, body FROM stream_events ORDER BY execution_id, seq
 """
 RESULTS = """
-SELECT execution_id, node_id, run_index, status, CASE WHEN node_type = 'action.http' THEN output_data END
+SELECT execution_id, node_id, run_index, status, output_data, COALESCE(error_code, '')
 FROM node_executions ORDER BY execution_id, node_id, run_index
 """
-ASKED = """
-SELECT execution_id, id, node_id, run_index, ordinal, request_type, status, response
-FROM hitl_requests ORDER BY execution_id, node_id, run_index, ordinal
+REQUESTS = """
+SELECT execution_id, id, node_id, ordinal, request_type, status, response FROM hitl_requests
+ORDER BY execution_id, node_id, run_index, ordinal
 """
-ENTRIES = """
-SELECT execution_id, request_details ->> 'request_id', action_type, COALESCE(response ->> 'action', ''),
-    COALESCE(response ->> 'comment', '')
-FROM audit_entries WHERE execution_id IS NOT NULL ORDER BY execution_id, created_at
-"""
-CHILDREN = """
-SELECT c.parent_execution_id, c.id, c.workspace_id, c.parent_node_id, c.parent_run_index, c.parent_place, c.status,
-    (extract(epoch FROM c.completed_at) * 1000)::bigint, n.output_data
-FROM executions c LEFT JOIN node_executions n
-    ON n.execution_id = c.id AND n.node_type = 'action.http' AND n.status = 'completed'
-WHERE c.parent_execution_id IS NOT NULL ORDER BY c.parent_execution_id, c.parent_place
-"""
-CHILDREN_AWAY = f"""
-SELECT count(*) FROM executions c JOIN executions p ON p.id = c.parent_execution_id
-WHERE p.status IN ({among(TERMINAL)}) AND c.status NOT IN ({among(TERMINAL)})
+NOTED = """
+SELECT execution_id, (request_details ->> 'request_id')::uuid, response FROM audit_entries
+WHERE execution_id IS NOT NULL AND request_details ->> 'request_id' IS NOT NULL ORDER BY execution_id, id
 """
 
 
@@ -159,33 +111,15 @@ def stories(dsn: str) -> Iterator[Story]:
     with psycopg.connect(dsn) as connection:
         events = _grouped(connection, "events", EVENTS)
         results = _grouped(connection, "results", RESULTS)
-        asked = _grouped(connection, "asked", ASKED)
-        entries = _grouped(connection, "entries", ENTRIES)
-        children = _grouped(connection, "children", CHILDREN)
+        requests = _grouped(connection, "requests", REQUESTS)
+        noted = _grouped(connection, "noted", NOTED)
         for row in _rows(connection, "executions", EXECUTIONS):
             story = Story(*row)
             story.events = [Event(*event) for event in events.of(story.id)]
             story.results = [Result(*result) for result in results.of(story.id)]
-            story.asked = [Asked(*request) for request in asked.of(story.id)]
-            story.entries = [Entry(*entry) for entry in entries.of(story.id)]
-            story.children = [Kin(*child) for child in children.of(story.id)]
+            story.requests = [Request(*request) for request in requests.of(story.id)]
+            story.noted = [Noted(*entry) for entry in noted.of(story.id)]
             yield story
-
-
-def until_children_end(dsn: str, limit_s: float) -> None:
-    """Return when no child goes on whose parent has ended, or after so many seconds: what is left then is a violation."""
-    deadline_s = time.monotonic() + limit_s
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        while connection.execute(CHILDREN_AWAY).fetchall() != [(0,)] and time.monotonic() < deadline_s:
-            time.sleep(0.1)
-
-
-def serial_of(output: Any) -> int:
-    """Return the sink's serial number in an effect's output; -1 where there is none."""
-    try:
-        return int(output["main"][0]["json"]["serial"])
-    except (TypeError, KeyError, IndexError, ValueError):
-        return -1
 
 
 def unread_signals(dsn: str) -> int:

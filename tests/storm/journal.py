@@ -38,18 +38,15 @@ class JournalFile:
 
 @dataclass(slots=True)
 class Said:
-    """An answer to what an execution asks, by somebody whose name stands in it.
+    """One answer to a request: what somebody wanted to say before it was sent, and what came back."""
 
-    `status` is what its sender was told in the end, None when that was never heard; `lost` how many tries before it had no
-    answer, so that whatever was told after them says nothing about what they have done.
-    """
-
-    request: str
+    request: UUID
     who: str
     action: str
-    way: str
     status: int | None = None
-    lost: int = 0
+    """200 where it was taken, 409 where it was not; None while nothing has come back."""
+    doubtful: bool = False
+    """Whether a try was lost before that: a 409 may then be of its own doing."""
 
 
 @dataclass(slots=True)
@@ -65,12 +62,14 @@ class Submission:
     ids: set[UUID] = field(default_factory=set)
     cancelled: bool = False
     """Whether the client asked for a cancel."""
+    said: dict[str, Said] = field(default_factory=dict)
+    """What people answered to its requests, by who they are."""
+    paused: bool = False
+    """Whether the client asked for a pause."""
     ended_s: float | None = None
     status: str = ""
     output: Any = None
     seqs: list[int] | None = None
-    said: dict[tuple[str, str], Said] = field(default_factory=dict)
-    """By request and who."""
 
     @property
     def id(self) -> UUID | None:
@@ -107,12 +106,13 @@ def _take(found: Submissions, line: Mapping[str, Any]) -> None:
             known.ids.add(UUID(line["id"]))
         case "cancel":
             found[place].cancelled = True
+        case "pause":
+            found[place].paused = True
         case "answering":
-            said = Said(line["request"], line["who"], line["action"], line["way"])
-            found[place].said[said.request, said.who] = said
+            found[place].said[line["who"]] = Said(UUID(line["request"]), line["who"], line["action"])
         case "answered":
-            said = found[place].said[line["request"], line["who"]]
-            said.status, said.lost = line["status"], line["lost"]
+            said = found[place].said[line["who"]]
+            said.status, said.doubtful = line["status"], line["doubtful"]
         case "ended":
             known = found[place]
             known.ended_s, known.status, known.output = line["at_s"], line["status"], line["output"]

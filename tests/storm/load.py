@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -12,15 +11,17 @@ from typing import Any
 from uuid import UUID
 
 from tests.storm.client import Client, Refused
-from tests.storm.drawing import CHILD_ID, Given
 from tests.storm.journal import JournalFile
 from tests.storm.people import People
-from tests.storm.shapes import Shape
+from tests.storm.shape import Shape
 from workflow.states import TERMINAL
 
 WAIT_S = 10.0
-WAYS = {"again": 52, "at_once": 10, "stream": 20, "pause": 8, "cancel": 6, "hasty_cancel": 4}
-CANCEL_WITHIN_S = PAUSE_WITHIN_S = 2.0
+WAYS = {"again": 55, "at_once": 10, "stream": 20, "cancel": 6, "hasty_cancel": 4, "pause": 8}
+CANCEL_WITHIN_S = 2.0
+PAUSE_WITHIN_S = 1.0
+PAUSED_S = 3.0
+"""At most."""
 ENDED = frozenset(status.value for status in TERMINAL)
 
 
@@ -33,6 +34,7 @@ class Load:
     shapes: Mapping[str, Shape]
     journal: JournalFile
     random: Random
+    people: People = field(init=False)
     workflows: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     """What clients were told that should not have been."""
@@ -43,13 +45,24 @@ class Load:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _clients: list["asyncio.Task[None]"] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.people = People(self.tenant, self.client, self.journal, self.random)
+
     async def store(self) -> None:
         """Store the workflows."""
-        for shape in self.shapes.values():
-            text = json.dumps(shape.document)
-            if shape.child is not None:
-                text = text.replace(CHILD_ID, await self.client.store(shape.child.document))
-            self.workflows[shape.name] = await self.client.store(json.loads(text))
+        for shape in sorted(self.shapes.values(), key=lambda shape: bool(shape.child)):
+            self.workflows[shape.name] = await self.client.store(self._document(shape))
+
+    def _document(self, shape: Shape) -> dict[str, Any]:
+        """Return a shape's document with the id of the workflow that it executes."""
+        if not shape.child:
+            return shape.document
+        config = {"workflow_id": self.workflows[shape.child]}
+        nodes = [
+            {**each, "config": each["config"] | config} if "workflow_id" in each["config"] else each
+            for each in shape.document["nodes"]
+        ]
+        return {**shape.document, "nodes": nodes}
 
     def start(self, in_flight: int) -> None:
         """Begin."""
@@ -90,54 +103,46 @@ class Load:
             await self._note("acknowledged", key, id=shown["id"])
             return shown
 
-        shown = await ask(WAIT_S if way == "at_once" else 0)
-        async with self._attended(name, key, UUID(shown["id"]), given):
+        shown = await ask(WAIT_S if way == "at_once" and not self.shapes[name].asks else 0)
+        async with self._answered(self.shapes[name], key, UUID(shown["id"])):
             await self._on_the_way(way, key, UUID(shown["id"]))
             while shown["status"] not in ENDED:
                 shown = await ask(WAIT_S)
         await self._note("ended", key, status=shown["status"], output=shown["output"])
         self.ended_s.append(time.time())
 
-    @contextlib.asynccontextmanager
-    async def _attended(self, name: str, key: str, execution_id: UUID, given: Given) -> AsyncIterator[None]:
-        """Have people answer what it asks until the block ends; what they have begun to say they say to the end."""
-        if not self.shapes[name].asks:
-            yield
-            return
-        over = asyncio.Event()
-        people = People(self.client, self.random, self._note)
-        attending = asyncio.create_task(self._attend(people, key, execution_id, given, over))
-        try:
-            yield
-        except BaseException:
-            attending.cancel()
-            raise
-        over.set()
-        await attending
-
-    async def _attend(self, people: People, key: str, execution_id: UUID, given: Given, over: asyncio.Event) -> None:
-        try:
-            await people.attend(key, execution_id, given, over)
-        except Refused as refused:
-            self.refused.append(str(refused))
-
     async def _on_the_way(self, way: str, key: str, execution_id: UUID) -> None:
         if way == "stream":
             cut_after = self.random.randrange(2, 12) if self.random.random() < 0.5 else None
             seqs = await self.client.follow(execution_id, cut_after)
             await self._note("streamed", key, seqs=seqs)
-        elif way == "pause":
-            await asyncio.sleep(self.random.random() * PAUSE_WITHIN_S)
-            if await self.client.pause(execution_id):
-                await asyncio.sleep(self.random.random() * PAUSE_WITHIN_S)
-                state = await self.client.resume(execution_id)
-                if state and state not in ENDED:
-                    self.refused.append(f"{execution_id} was asked to pause, and could not be resumed: it is {state}")
         elif way.endswith("cancel"):
             if way == "cancel":
                 await asyncio.sleep(self.random.random() * CANCEL_WITHIN_S)
             await self._note("cancel", key)
-            await self.client.cancel(execution_id)
+            await self.client.control(execution_id, "cancel")
+        elif way == "pause":
+            await asyncio.sleep(self.random.random() * PAUSE_WITHIN_S)
+            await self._note("pause", key)
+            if await self.client.control(execution_id, "pause"):
+                await asyncio.sleep(self.random.random() * PAUSED_S)
+            await self.client.control(execution_id, "resume")
+
+    @contextlib.asynccontextmanager
+    async def _answered(self, shape: Shape, key: str, execution_id: UUID) -> AsyncIterator[None]:
+        """Have people answer what an execution asks, until the block ends. Raises `Refused`."""
+        if not shape.asks:
+            yield
+            return
+        ended = asyncio.Event()
+        people = asyncio.create_task(self.people.look_after(key, execution_id, ended))
+        try:
+            yield
+        except BaseException:
+            people.cancel()
+            raise
+        ended.set()
+        await people
 
     async def _note(self, what: str, key: str, **fields: Any) -> None:
         await self.journal.note(what, time.time(), t=self.tenant, key=key, **fields)

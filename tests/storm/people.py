@@ -1,71 +1,82 @@
-"""The people of a workspace: whatever an execution asks is answered by two at once who do not agree, sometimes by a third afterwards."""
+"""The people who are asked: several at once answer each request, most of them differently, through the API or by the link."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 from uuid import UUID
 
 from tests.storm.client import Client
-from tests.storm.drawing import Given
+from tests.storm.journal import JournalFile
 
-LOOK_EVERY_S = 1.2
-LATE = 0.3
-BY_LINK = 0.4
-ACTIONS = {"approval": ("approve", "reject"), "error_recovery": ("retry", "skip", "replace"), "webhook": ("",)}
+LOOK_S = 0.4
+LOOK_MAX_S = 1.5
+THINK_S = 3.0
+"""At most: longer than an actor holds on to what waits."""
+BY_LINK = 0.3
+"""The share of the answers that come by the link; to a webhook all do."""
+ACTIONS: Mapping[str, tuple[str, ...]] = {
+    "approval": ("approve", "reject"),
+    "error_recovery": ("retry", "skip", "replace"),
+    "webhook": ("call", "call again"),
+}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class People:
-    """Answers for one tenant. `note` writes into the clients' journal."""
+    """Answers requests of one tenant."""
 
+    tenant: str
     client: Client
+    journal: JournalFile
     random: Random
-    note: Callable[..., Awaitable[None]]
 
-    async def attend(self, key: str, execution_id: UUID, given: Given, over: asyncio.Event) -> None:
-        """Answer what an execution asks until it is over. Raises `Refused` when somebody is told what nobody should be."""
-        known: set[str] = set()
-        while not await self._is_over(over):
-            for request in await self.client.pending(execution_id):
-                if request["id"] not in known:
-                    known.add(request["id"])
-                    await self._settle(key, request, given)
+    async def look_after(self, key: str, execution_id: UUID, ended: asyncio.Event) -> None:
+        """Answer what an execution asks until it has ended. Raises `Refused`."""
+        answered: set[str] = set()
+        pause_s = LOOK_S
+        while not ended.is_set():
+            for request in await self.client.requests(execution_id):
+                if request["id"] not in answered:
+                    answered.add(request["id"])
+                    pause_s = LOOK_S
+                    await self._answer(key, request)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), pause_s)
+            pause_s = min(1.5 * pause_s, LOOK_MAX_S)
 
-    async def _is_over(self, over: asyncio.Event) -> bool:
-        """Return soon, whether it is over."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(over.wait(), LOOK_EVERY_S)
-        return over.is_set()
-
-    async def _settle(self, key: str, request: Mapping[str, Any], given: Given) -> None:
+    async def _answer(self, key: str, request: Mapping[str, Any]) -> None:
+        if self.random.random() < 0.5:
+            await asyncio.sleep(self.random.random() * THINK_S)
         actions = list(ACTIONS[request["type"]])
         self.random.shuffle(actions)
-        first, second, late = (
-            (name, actions[place % len(actions)]) for place, name in enumerate(("ann", "bob", "eve"))
-        )
-        await asyncio.gather(*(self._answer(key, request, given, *said) for said in (first, second)))
-        if self.random.random() < LATE:
-            await self._answer(key, request, given, *late)
+        if self.random.random() < 0.3:
+            actions.append(self.random.choice(actions))
+        saying = [self._say(key, request, f"{request['id']}/{at}", action) for at, action in enumerate(actions)]
+        await asyncio.gather(*saying)
 
-    async def _answer(self, key: str, request: Mapping[str, Any], given: Given, name: str, action: str) -> None:
-        who = f"{name}-{request['id'][-8:]}"
-        by_link = request["type"] == "webhook" or self.random.random() < BY_LINK
-        about = {"request": request["id"], "who": who}
-        await self.note("answering", key, **about, action=action, way="link" if by_link else "api")
-        status, lost = await self.client.respond(
-            request, answer_of(request["type"], action, who, given), by_link=by_link
-        )
-        await self.note("answered", key, **about, status=status, lost=lost)
+    async def _say(self, key: str, request: Mapping[str, Any], who: str, action: str) -> None:
+        kind = request["type"]
+        by_link = kind == "webhook" or self.random.random() < BY_LINK
+        path = request["link"] if by_link else f"/hitl/{request['id']}/respond"
+        place = {"t": self.tenant, "key": key, "who": who}
+        await self.journal.note("answering", time.time(), **place, request=request["id"], action=action)
+        status, doubtful = await self.client.respond(path, body_of(kind, who, action))
+        await self.journal.note("answered", time.time(), **place, status=status, doubtful=doubtful)
 
 
-def answer_of(kind: str, action: str, who: str, given: Given) -> dict[str, Any]:
-    """Return the body of an answer; it holds who gives it, so that whoever reads the outcome can tell whose it is."""
+def body_of(kind: str, who: str, action: str) -> dict[str, Any]:
+    """Return an answer from which one can tell whose it is, wherever it comes to light."""
     if kind == "webhook":
-        return {"who": who, "n": given[0]["n"]}
-    answer: dict[str, Any] = {"action": action, "comment": who}
-    if action == "replace":
-        answer["data"] = [{**given[0], "who": who}]
-    return answer
+        return {"who": who, "action": action}
+    body: dict[str, Any] = {"action": action, "comment": who}
+    return {**body, "data": [{"instead": who}]} if action == "replace" else body
+
+
+def who_said(kind: str, response: Mapping[str, Any]) -> tuple[str, str]:
+    """Return who has given the answer that a request holds, and what they wanted."""
+    found = response.get("body") or {} if kind == "webhook" else response
+    return str(found.get("who" if kind == "webhook" else "comment", "")), str(found.get("action", ""))

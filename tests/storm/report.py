@@ -11,7 +11,10 @@ from tests.storm.invariants import Violation
 from tests.storm.recovery import Fault, quantiles
 from tests.storm.schedule import ALONE, Kind
 
-INVARIANTS = ("I1", "I2", "I3", "I5", "I6", "I8", "I9", "I10", "I11", "I12", "timer", "child", "audit", "refused")
+INVARIANTS = (
+    *(f"I{number}" for number in range(1, 13)),
+    *("timers", "children", "audit", "refused"),
+)
 SHOWN_MAX = 5
 """Of each invariant."""
 BLAMED_FOR_S = 10.0
@@ -31,6 +34,7 @@ BOUNDS: Mapping[Kind, Bound] = MappingProxyType(
         Kind.WORKER: Bound("first", 2),
         Kind.SUPERVISOR: Bound("first", 6),
         Kind.FROZEN: Bound("first", 9),
+        Kind.RAYLET: Bound("first", 12),
         Kind.REPLICA: Bound("retry", 3),
         Kind.PROXY: Bound("retry", 3),
         Kind.POSTGRESQL: Bound("first", 5),

@@ -8,7 +8,7 @@ from tests.chaos.work import chain, node
 from tests.storm.evidence import Event, Result, Story
 from tests.storm.invariants import Effects, Violation, story
 from tests.storm.journal import Submission
-from tests.storm.shapes import Shape
+from tests.storm.shape import Shape
 from tests.storm.sink import Seen
 from workflow.plan import Plan
 
@@ -27,12 +27,12 @@ SHAPE = Shape(
 )
 
 
-def plan(shape: Shape = SHAPE) -> Plan:
+def plan() -> Plan:
     from nodes.catalog import load_catalog
     from workflow.document import parse_document
     from workflow.plan import make_plan
 
-    return make_plan(parse_document(shape.document), load_catalog())
+    return make_plan(parse_document(SHAPE.document), load_catalog())
 
 
 def completed(seq: int, node_id: str) -> Event:
@@ -96,10 +96,8 @@ def request(**changes: Any) -> Seen:
     return replace(REQUEST, **changes)
 
 
-def judged(
-    tale: Story, submission: Submission | None = None, seen: tuple[Seen, ...] = (REQUEST,), shape: Shape = SHAPE
-) -> list[Violation]:
-    return list(story(tale, submission or submitted(), shape, plan(shape), Effects(seen)))
+def judged(tale: Story, submission: Submission | None = None, seen: tuple[Seen, ...] = (REQUEST,)) -> list[Violation]:
+    return list(story(tale, submission or submitted(), SHAPE, plan(), Effects(seen)))
 
 
 def broken(found: list[Violation]) -> set[str]:

@@ -1,19 +1,14 @@
 """Each judge of a storm complains of a broken journal, and of nothing else."""
 
-from dataclasses import replace
-
 import pytest
 
-from tests.chaos.work import chain, node
 from tests.storm.aftermath import ONE_OF_EACH, processes, separate, whole
-from tests.storm.drawing import Decision
-from tests.storm.evidence import Asked, Event, Result
-from tests.storm.invariants import Effects, Violation, submissions
+from tests.storm.evidence import Event, Result
+from tests.storm.invariants import Effects, submissions
 from tests.unit.storm.telling import (
     ID,
     OTHER,
     REQUEST,
-    SHAPE,
     broken,
     completed,
     end,
@@ -191,38 +186,3 @@ def test_what_is_seen_of_another_workspace_is_found():
     assert broken(list(separate({"first": {ID, OTHER}}, owned, {}))) == {"I12"}
     assert broken(list(separate({"first": set()}, owned, {}))) == {"I12"}
     assert broken(list(separate(owned, owned, {"first": {200, 404}}))) == {"I12"}
-
-
-def went_on_without_it(decision: str) -> list[Violation]:
-    """The effect has failed for good, and somebody has decided about it."""
-    recovered = {
-        "node_id": "post",
-        "run_index": 0,
-        "attempt": 1,
-        "decision": decision,
-        "by": "ann",
-        "handles": {"main": 1},
-    }
-    failed = {"node_id": "post", "run_index": 0, "attempt": 1, "code": "HTTP_503", "message": "", "duration_ms": 1.0}
-    begun = [
-        *events()[:3],
-        Event(4, "node.failed", 1_004, "post", {**failed, "retryable": False}),
-        Event(5, "node.recovered", 1_005, "post", recovered),
-        completed(6, "end"),
-        end(7),
-    ]
-    request = Asked(OTHER, "post", 0, 0, "error_recovery", "answered", {"action": decision, "comment": "ann"})
-    shape = replace(
-        SHAPE,
-        document=chain("small", node("post", "action.http", url="http://sink/") | {"on_error": "ask"}, node("end", "logic.noop")),
-        expected=lambda given, answers: {"end": [{"n": given[0]["n"], "who": str(answers["post", 0])}]},
-        recovered=frozenset({"post"}),
-    )  # fmt: skip
-    output = {"end": [{"n": 5, "who": str(Decision(decision, "ann"))}]}
-    tale = told(events=begun, last_seq=7, output=output, asked=[request], results=results(serial=0))
-    return judged(tale, submitted(seqs=None, output=output), seen=(), shape=shape)
-
-
-def test_what_people_decided_stands_for_the_answer_of_an_effect_and_for_the_event_of_its_result():
-    assert went_on_without_it("skip") == []
-    assert "I3" in broken(went_on_without_it("retry")), "it has a result that no event tells of"
