@@ -28,7 +28,7 @@ SELECT e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.status, e.trig
     e.error_message, e.error_node_id, e.owner, l.actor_id, l.actor_name, l.pid, l.host, e.shared,
     e.input_ref::text, e.output_ref::text,
     CASE WHEN isfinite(e.wake_at) THEN (extract(epoch FROM e.wake_at) * 1000)::bigint END, e.parent_execution_id,
-    e.parent_node_id, e.depth, e.retry_count
+    e.parent_node_id, e.depth, e.retry_count, e.concurrency_key, e.held AND e.status = 'queued'
 FROM executions e LEFT JOIN leases l ON l.id = e.owner
 """
 
@@ -110,7 +110,7 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
     identity, workspace, workflow, version, name, definition, data, epoch, last_seq, losses, crashes, isolation = row[
         :12
     ]
-    ref, depth, deadline_ms, priority, triggered_by, parent, trigger_type, concurrency_key, held = row[12:]
+    ref, depth, deadline_ms, priority, triggered_by, parent, trigger_type, concurrency_key, held, signalled = row[12:]
     return Claimed(
         id=identity,
         workspace_id=workspace,
@@ -134,6 +134,7 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
         trigger_type=trigger_type,
         concurrency_key=concurrency_key,
         held=held,
+        signalled=signalled,
     )
 
 
@@ -176,6 +177,8 @@ def view_from(row: tuple[Any, ...]) -> ExecutionView:
         parent_node_id=row[32],
         depth=row[33],
         retry_count=row[34],
+        concurrency_key=row[35],
+        held=row[36],
     )
 
 

@@ -24,6 +24,7 @@ import psutil
 
 from store.api_keys import new_key
 from store.bootstrap import bootstrap
+from tests.hosts import ExtraHost
 from tests.instance import RunningInstance
 from tests.storm import aftermath, audit
 from tests.storm.aftermath import Tenant
@@ -85,6 +86,7 @@ class Storm:
         self._shapes: Mapping[str, Shape] = {}
         self._loads: list[Load] = []
         self._tenants: list[Tenant] = []
+        self._host: ExtraHost | None = None
         self._waiting = 0
         self._load_average: dict[str, float] = {}
         """Of the machine, over the minute before the storm and over its last one: others may use it, too."""
@@ -104,6 +106,9 @@ class Storm:
             try:
                 with self._clock.stage("up"):
                     await asyncio.to_thread(instance.up)
+                    self._host = ExtraHost(instance)
+                    await asyncio.to_thread(self._host.start)
+                    await asyncio.to_thread(instance.until_healthy)
                 judged = await self._under(instance, sink)
             finally:
                 with self._clock.stage("down"):
@@ -120,7 +125,8 @@ class Storm:
         self._tenants = _tenants(instance)
         audit.install(instance.dsn)
         watcher = Watcher(lambda: instance.dsn)
-        faults = Faults(instance, watcher, Random(self._options.seed + 1))
+        assert self._host is not None
+        faults = Faults(instance, self._host, watcher, Random(self._options.seed + 1))
         nemesis = Nemesis(instance, faults)
         journal = JournalFile(self._folder / "journal.jsonl")
         try:
@@ -182,7 +188,7 @@ class Storm:
         judgement.judge(instance.dsn, read_journal(self._folder / "journal.jsonl"), sink.seen)
         self._violations += judgement.violations
         with self._complaining("I11"):
-            self._violations += aftermath.look(instance, POOL)
+            self._violations += aftermath.look(instance, POOL * instance.hosts)
         base_url = str(instance.api.http.base_url).rstrip("/")
         self._violations += aftermath.look_across(base_url, self._tenants, judgement.owned)
         for load in self._loads:
@@ -252,6 +258,8 @@ class Storm:
 
     def _close(self, instance: RunningInstance, keep_logs: bool) -> None:
         with self._complaining("I11"):
+            if self._host is not None:
+                self._host.stop()
             instance.close(keep_logs=keep_logs)
 
     @contextlib.contextmanager

@@ -35,6 +35,7 @@ BOUNDS: Mapping[Kind, Bound] = MappingProxyType(
         Kind.WORKER: Bound("first", 2),
         Kind.SUPERVISOR: Bound("first", 6),
         Kind.FROZEN: Bound("first", 9),
+        Kind.RAYLET: Bound("first", 12),
         Kind.REPLICA: Bound("retry", 3),
         Kind.PROXY: Bound("retry", 3),
         Kind.POSTGRESQL: Bound("first", 5),
