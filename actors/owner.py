@@ -402,7 +402,7 @@ class Owner:
             return False
         grace_ms = self._config.orphan_grace_ms if self.active else 0
         batch = await self._executions.claim(lease_id, free, grace_ms, self._fairness.shares())
-        self._claimed_at = monotonic() if batch else 0.0
+        self._claimed_at = asyncio.get_running_loop().time() if batch else 0.0
         for claimed in batch:
             self.take(claimed)
         self.counts.claimed += len(batch)
@@ -411,7 +411,7 @@ class Owner:
         return len(batch) == free and self.active < self._config.slots
 
     async def _let_slots_gather(self) -> None:
-        left_s = self._claimed_at + CLAIM_PAUSE_S - monotonic()
+        left_s = self._claimed_at + CLAIM_PAUSE_S - asyncio.get_running_loop().time()
         if left_s > 0 and self.active > self._config.slots // 2:
             self._half_free.clear()
             try:

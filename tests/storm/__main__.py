@@ -37,7 +37,7 @@ from tests.storm.load import Load
 from tests.storm.nemesis import Nemesis
 from tests.storm.once import installed
 from tests.storm.recovery import Watcher, quantiles
-from tests.storm.report import Phase, Report, apart_from_outages
+from tests.storm.report import Phase, Report, apart_from_outages, silent_s
 from tests.storm.schedule import LONG, SHORT, planned
 from tests.storm.shape import Shape
 from tests.storm.shapes import shapes
@@ -90,6 +90,8 @@ class Storm:
         self._waiting = 0
         self._load_average: dict[str, float] = {}
         """Of the machine, over the minute before the storm and over its last one: others may use it, too."""
+        self._clients_cpu_s = 0.0
+        """What this process used while it stormed: clients, people, sink, and whoever brings the faults."""
 
     async def run(self) -> Report:
         """Return the report of a storm; nothing of it is left behind unless something was violated."""
@@ -137,7 +139,9 @@ class Storm:
                     self._load_average["before"] = round(os.getloadavg()[0], 1)
                 with self._clock.stage("storm"):
                     pace = LONG if self._options.long else SHORT
+                    used_s = time.process_time()
                     await nemesis.storm(planned(self._options.seed, pace), self._options.seconds)
+                    self._clients_cpu_s = time.process_time() - used_s
                     self._clock.mark("over")
                     self._load_average["storm"] = round(os.getloadavg()[0], 1)
                 with self._clock.stage("heal"), self._complaining("I11"):
@@ -210,6 +214,7 @@ class Storm:
             audit.refused_flushes(instance.dsn, woken.ports, woken.at_s, woken.at_s + WAKE_SPAN_S)
             for woken in faults.woken
         )
+        answered_in = set[int]().union(*(load.client.answered_in for load in self._loads))
         failures = Counter(failure for each in retried for failure in each.failures)
         counts = {
             "node_results": judgement.node_results,
@@ -230,6 +235,8 @@ class Storm:
             "requests_that_clients_sent_again": len(retried),
             "client_failures": dict(failures.most_common(12)),
             "load_average": self._load_average,
+            "seconds_of_storm_without_any_answer": silent_s(judgement.spans["storm"], answered_in),
+            "cpu_seconds_of_the_clients": round(self._clients_cpu_s, 1),
             "streams_reconnected": sum(load.client.reconnects for load in self._loads),
         }
         settings = {**vars(self._options), "output": str(self._options.output or ""), "pool": POOL, "slots": SLOTS}

@@ -45,6 +45,8 @@ class Client:
     random: Random
     retried: list[Retried] = field(default_factory=list)
     reconnects: int = 0
+    answered_in: set[int] = field(default_factory=set)
+    """The seconds (Unix) in which any answer came that was wanted."""
     http: httpx2.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +112,7 @@ class Client:
                 failure = type(error).__name__
             else:
                 if answer.status_code in wanted:
+                    self.answered_in.add(int(time.time()))
                     if failures:
                         self.retried.append(Retried(first_s, time.time(), tuple(failures)))
                     return answer, failures

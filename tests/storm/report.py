@@ -1,5 +1,6 @@
 """What a storm gave: a table for people, JSON for programs."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -210,6 +211,12 @@ def apart_from_outages(span: tuple[float, float], faults: Iterable[Fault], ended
         for at_s in ended_s
     )
     return counted / left_s if left_s > 0 else 0.0
+
+
+def silent_s(span: tuple[float, float], answered_in: Iterable[int]) -> int:
+    """Return how many whole seconds of a span had no answer to any client: whatever was lost then, no client could ask."""
+    begun_s, over_s = math.ceil(span[0]), math.floor(span[1])
+    return len(set(range(begun_s, over_s)) - set(answered_in))
 
 
 def healed_at(fault: Fault) -> float | None:

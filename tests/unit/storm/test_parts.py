@@ -12,9 +12,10 @@ import pytest
 from tests.storm import people
 from tests.storm.client import Retried
 from tests.storm.journal import JournalFile, read_journal
+from tests.storm.load import Load
 from tests.storm.once import ONCE, catalog
 from tests.storm.recovery import Fault, quantiles
-from tests.storm.report import BOUNDS, Phase, Report, apart_from_outages, retries_after
+from tests.storm.report import BOUNDS, Phase, Report, apart_from_outages, retries_after, silent_s
 from tests.storm.schedule import ALONE, LONG, SHORT, Kind, planned
 from tests.storm.shape import Facts
 from tests.storm.shapes import shapes
@@ -153,6 +154,26 @@ def test_the_reference_knows_an_outcome_that_is_not_known():
     assert lost["end"][0]["how"] == "unknown_outcome"
 
 
+class FakeStore:
+    """Gives each workflow its name for an id."""
+
+    def __init__(self) -> None:
+        self.stored: list[dict[str, Any]] = []
+
+    async def store(self, document: dict[str, Any]) -> str:
+        self.stored.append(document)
+        return f"the id of {document['name']}"
+
+
+async def test_a_workflow_that_executes_another_is_stored_after_it_and_names_it():
+    api: Any = FakeStore()
+    load = Load("first", api, shapes(20_001, 100), None, Random(1))  # type: ignore[arg-type]
+    await load.store()
+    (call,) = [each for each in api.stored[-1]["nodes"] if each["type"] == "action.execute_workflow"]
+    assert call["config"]["workflow_id"] == "the id of child"
+    assert len(api.stored) == len(load.workflows) == len(load.shapes)
+
+
 class FakeApi:
     """Answers the first one with 200 and the others with 409; after three looks nothing is asked any more."""
 
@@ -218,6 +239,12 @@ def test_outages_of_everything_are_left_out_of_the_second_goodput():
     assert apart_from_outages((100.0, 200.0), [head, actor], ended_s) == pytest.approx(4 / 60)
     assert apart_from_outages((100.0, 200.0), [], ended_s) == pytest.approx(5 / 100)
     assert apart_from_outages((100.0, 200.0), [Fault(Kind.HEAD, "", 90.0)], ended_s) == 0
+
+
+def test_seconds_in_which_no_client_was_answered_are_counted():
+    assert silent_s((100.5, 106.2), [101, 103, 105, 200]) == 2
+    assert silent_s((100.0, 102.0), []) == 2
+    assert silent_s((100.0, 102.0), [100, 101]) == 0
 
 
 def test_a_bound_is_met_missed_or_not_measured():
