@@ -91,6 +91,8 @@ class Attempts:
             requests=self.outside.requests(self.claimed, run),
             children=self.outside.children(self.claimed, run),
             models=self.models.models(self.claimed, node.id, command.run_index, command.attempt),
+            knowledge=self.models.knowledge(self.claimed),
+            files=self.models.files,
             effects=self.models.effects(self.claimed, f"{self.claimed.id}:{node.id}:{command.run_index}"),
             gpu=node.resources.gpu or Gpu.PREFERRED,
             woken=state.woken,

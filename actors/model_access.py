@@ -37,9 +37,11 @@ class HostedModels(Protocol):
 
 
 class ModelAccess:
-    """The way to all models. `client` gives the guarded client, on the loop that asks."""
+    """The way to all models. `client` gives the guarded client, on the loop that asks; without it no provider is asked."""
 
-    def __init__(self, config: ModelsConfig, hosted: HostedModels, client: Callable[[], httpx2.AsyncClient]) -> None:
+    def __init__(
+        self, config: ModelsConfig, hosted: HostedModels, client: Callable[[], httpx2.AsyncClient] | None = None
+    ) -> None:
         self._config = config
         self._hosted = hosted
         self._client = client
@@ -66,7 +68,7 @@ class ModelAccess:
         if not model:
             fields = {"provider": provider.name, "retryable": False}
             raise NodeError(f"{provider.name} has no model of its own: name one", "model_unknown", fields)
-        if provider.adapter is Adapter.OPENAI:
+        if provider.adapter is Adapter.OPENAI and self._client is not None:
             return await openai_chat.answer(provider, request, model, self._client(), on_text)
         if provider.adapter is Adapter.HOSTED:
             return await self._hosted_answer(provider.name, model, request, on_text)

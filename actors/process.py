@@ -12,6 +12,7 @@ import structlog
 from actors.config import PoolConfig
 from actors.dispatch import Dispatcher, TaskRunner
 from actors.ids import new_id, now_ms
+from actors.knowing import StoredDocuments
 from actors.lease import LeaseKeeper, LeaseReport, LeaseTimes
 from actors.line import Door
 from actors.members import ActorFactory, Member, Reply
@@ -25,6 +26,7 @@ from actors.sweeping import sweep_for_ever
 from actors.work import Outcome, TaskCall, outputs_of_task, run_work
 from nodes.catalog import load_catalog
 from nodes.outbound import GuardedClient, OutboundPolicy, own_addresses
+from nodes.parsing import FileReader
 from nodes.sandbox import LocalSandbox
 from store.blobs import make_blobs
 from store.children import PostgresChildren
@@ -194,6 +196,8 @@ class ExecutionProcess:
             kept=PostgresEffects(pool),
             prices=models.prices,
             new_id=new_id,
+            known=StoredDocuments(pool, models.embedding, new_id).of,
+            files=FileReader(),
         )
 
     @property

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from actors.outside import patiently
 from workflow.effects import Effects, ForgetfulEffects, KeptEffects, RunEffects
+from workflow.knowledge import Files, Knowledge, NoKnowledge
 from workflow.ledger import CallKind, Ledger, ModelCall, Price, cost_of
 from workflow.models import (
     DEFAULT_MODEL,
@@ -53,6 +54,15 @@ class ModelsOf(Protocol):
         """Return the effects of a run, whose key this is."""
         ...
 
+    def knowledge(self, claimed: Claimed) -> Knowledge:
+        """Return the documents of the execution's workspace."""
+        ...
+
+    @property
+    def files(self) -> Files | None:
+        """What reads files."""
+        ...
+
 
 class NoModelsOf:
     """Stands where there are no models."""
@@ -65,6 +75,15 @@ class NoModelsOf:
         """Return those that keep nothing."""
         return ForgetfulEffects()
 
+    def knowledge(self, claimed: Claimed) -> Knowledge:  # noqa: ARG002
+        """Return none."""
+        return NoKnowledge()
+
+    @property
+    def files(self) -> Files | None:
+        """None."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedModelsOf:
@@ -75,6 +94,13 @@ class RecordedModelsOf:
     kept: Effects
     prices: Mapping[str, Price]
     new_id: Callable[[], UUID]
+    known: Callable[[UUID, UUID | None], Knowledge]
+    """Gives a workspace's documents, as one of its users sees them."""
+    files: Files | None = None
+
+    def knowledge(self, claimed: Claimed) -> Knowledge:
+        """Return the documents of the execution's workspace."""
+        return self.known(claimed.workspace_id, claimed.triggered_by)
 
     def models(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Models:
         """Return the models for an attempt."""

@@ -7,6 +7,7 @@ from typing import Any
 from workflow.effects import ForgetfulEffects
 from workflow.errors import BadInput, Bug, Fenced, NodeError, RayloomError, Unavailable
 from workflow.http import NoHttp
+from workflow.knowledge import NoKnowledge
 from workflow.models import NoModels
 from workflow.spec import Config, Item, Items, NodeContext, NodeType, Outputs, Placement, Sandbox
 from workflow.waiting import NoChildren, NoRequests, Suspend
@@ -55,6 +56,8 @@ def travelling(context: NodeContext) -> NodeContext:
         children=NoChildren(),
         models=NoModels(),
         effects=ForgetfulEffects(),
+        knowledge=NoKnowledge(),
+        files=None,
     )
 
 

@@ -17,6 +17,9 @@ from workflow.states import TERMINAL
 
 REQUEST_LIMIT_S = 30.0
 READ_LIMIT_S = 60.0
+STARTING_TRIES_MAX = 30
+STARTING_PAUSE_S = 0.5
+"""Together 15 s: about as long as Serve takes to tell its proxy where the API is."""
 RECONNECTS_MAX = 10
 RECONNECT_PAUSE_S = 0.2
 RECONNECT_PAUSE_MAX_S = 2.0
@@ -45,7 +48,10 @@ def is_ready(base_url: str, limit_s: float) -> bool:
 
 
 class Client:
-    """Speaks to one API as one user of one workspace. Methods raise `Unavailable` when the API does not answer."""
+    """Speaks to one API as one user of one workspace. Methods raise `Unavailable` when the API does not answer.
+
+    While Serve starts, its proxy answers 404 in plain text to everything, without having asked anybody: then it is asked again.
+    """
 
     def __init__(
         self, base_url: str, workspace_id: str, api_key: str, pause: Callable[[float], None] = time.sleep
@@ -158,22 +164,27 @@ class Client:
         path = f"{self._workspace}/executions/{execution_id}/events"
         limits = httpx2.Timeout(REQUEST_LIMIT_S, read=READ_LIMIT_S)
         with self._http.stream("GET", path, headers=headers, timeout=limits) as answer:
-            if answer.status_code == STREAM_STATUS_OVER:
-                return
+            if answer.status_code == STREAM_STATUS_OVER or _is_starting(answer):
+                return  # `follow` asks for the execution then, which waits for the API
             if answer.is_error:
                 answer.read()
                 raise _refusal(answer)
             yield from messages(answer.iter_lines())
 
     def _send(self, method: str, path: str, **request: Any) -> httpx2.Response:
-        try:
-            answer = self._http.request(method, path, **request)
-        except httpx2.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise Unavailable(f"the API at {self._base_url} does not answer: {reason}", "api_unreachable") from None
-        if answer.is_error and path != "/health/ready":
-            raise _refusal(answer)
-        return answer
+        for tries in range(1, STARTING_TRIES_MAX + 1):
+            try:
+                answer = self._http.request(method, path, **request)
+            except httpx2.HTTPError as error:
+                reason = str(error) or type(error).__name__
+                raise Unavailable(f"the API at {self._base_url} does not answer: {reason}", "api_unreachable") from None
+            if not answer.is_error or path == "/health/ready":
+                return answer
+            if not _is_starting(answer):
+                raise _refusal(answer)
+            if tries < STARTING_TRIES_MAX:
+                self._pause(STARTING_PAUSE_S)
+        raise Unavailable(f"the API at {self._base_url} is not ready yet: only its proxy answers", "api_starting")
 
 
 def messages(lines: Iterator[str]) -> Iterator[Message]:
@@ -201,6 +212,11 @@ def _object(answer: httpx2.Response) -> dict[str, Any]:
             f"the API answered {answer.status_code} with something that is not a JSON object", "bad_answer"
         )
     return found
+
+
+def _is_starting(answer: httpx2.Response) -> bool:
+    """Whether this is Serve's proxy, which knows no application yet: every 404 of the API itself is a problem in JSON."""
+    return answer.status_code == httpx2.codes.NOT_FOUND and "json" not in answer.headers.get("content-type", "")
 
 
 def _refusal(answer: httpx2.Response) -> RayloomError:

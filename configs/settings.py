@@ -152,6 +152,7 @@ class LimitSettings(_Section):
     """The largest of everything that comes in."""
 
     body_bytes_max: Positive
+    upload_bytes_max: Positive
     queued_per_workspace_max: Annotated[int, Field(ge=0)]
     input_bytes_max: Positive
     output_bytes_max: Positive

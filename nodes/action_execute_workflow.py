@@ -59,6 +59,7 @@ SPEC = NodeSpec(
             "version": {
                 "type": ["integer", "null"],
                 "minimum": 1,
+                "maximum": 999_999_999,
                 "title": "Version",
                 "description": "A version of it; without one, the current version when the execution begins.",
             },
@@ -115,13 +116,13 @@ def _children(context: NodeContext, config: Config, items: Items, *, awaited: bo
     for place in places:
         with context.item(place):
             own = config.of(place) if items else config.whole
-            data = own.get("input")
+            data, version = own.get("input"), own.get("version")
             if data is None:
                 objects = [item["json"] for item in items]
                 data = objects[place] if config.whole.get("mode") == "each_item" else objects
             children[place] = Child(
                 workflow_id=_workflow_id(own["workflow_id"]),
-                version=own.get("version"),
+                version=None if version is None else int(version),  # JSON knows whole numbers with a point, too
                 input=encode(data),
                 place=place,
                 awaited=awaited,

@@ -21,7 +21,9 @@ SPEC = NodeSpec(
     description=(
         "Asks the members of the workspace, or whoever has the link, and waits without needing any process. The first decision "
         "counts, or as many approvals as are wanted. Its items go on with the decision in `hitl`: `status`, `action`, `comment`, "
-        "`data` (what was filled in), `by`, `responded_ms`."
+        "`data` (what was filled in), `by`, `responded_ms`. Reminding and escalating are not events and wake nothing: whoever looks at the "
+        "request (`GET hitl`) sees `reminded` and `escalated`, by the database's clock, and an answer is judged by it. So neither can "
+        "be lost or come late. Nothing is sent to anybody: a program that notifies people asks for `GET hitl?status=pending`."
     ),
     effect=Effect.EFFECT,
     suspends=True,
@@ -108,8 +110,10 @@ SPEC = NodeSpec(
                 "title": "When nobody answers",
                 "description": "`approve`, `reject` or an option: decided when the time is over; else the items go to `timeout`.",
             },
-            "remind_after": span_schema("Remind after", "When the members are reminded."),
-            "escalate_after": span_schema("Escalate after", "When `escalate_to` may answer, too."),
+            "remind_after": span_schema(
+                "Remind after", "From then on the request is shown as `reminded`, until somebody decides."
+            ),
+            "escalate_after": span_schema("Escalate after", "From then on `escalate_to` may answer, too."),
             "escalate_to": {"enum": ROLES, "title": "Escalate to", "description": "A role."},
         },
         "required": ["title"],

@@ -11,6 +11,8 @@ class ApiLimits:
     """Limits of what may be asked."""
 
     body_bytes_max: int = 16 * 1024 * 1024
+    upload_bytes_max: int = 50 * 1024 * 1024
+    """The largest document."""
     input_bytes_max: int = 4 * 1024 * 1024
     blob_above_bytes: int = 65_536
     """An input larger than this is kept as a blob."""
@@ -18,6 +20,8 @@ class ApiLimits:
     wait_s_max: int = 300
     queued_per_workspace_max: int = 100_000
     """0: as many as come."""
+    depth_max: int = 3
+    """How deep executions that start one another may be."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:

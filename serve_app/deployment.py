@@ -8,6 +8,7 @@ from ray import serve
 
 from actors.collector import calm_collector
 from actors.logging import configure_logging
+from actors.model_hosts import RayModels
 from actors.models import ModelsConfig
 from actors.packages import require_own_packages
 from actors.remote import HEAD, RayPool
@@ -39,7 +40,7 @@ def build(arguments: dict[str, Any]) -> serve.Application:
         configure_logging()
 
         def services() -> AbstractAsyncContextManager[Services]:
-            return open_services(config, RayPool(config.namespace))
+            return open_services(config, RayPool(config.namespace), RayModels(config.models))
 
         app = create_app(services)
         calm_collector()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from fastapi import Request
 
@@ -35,22 +36,24 @@ class Writing:
     change_message: str = ""
 
 
-async def read_writing(request: Request, services: Services, *, change: bool = False) -> Writing:
-    """Return the workflow in a body. With `change` it may bring a `change_message`.
+async def read_writing(
+    request: Request, services: Services, workspace_id: UUID, *, changed: UUID | None = None
+) -> Writing:
+    """Return the workflow in a body. The next version of a workflow that is `changed` may bring a `change_message`.
 
     Raises `BadInput`, `TooLarge`, `InvalidDefinition`, `Unprocessable`.
     """
     value = decode(await read_body(request, services.config.limits.body_bytes_max))
     if not isinstance(value, dict):
         raise BadInput("the body must be a JSON object", "body_not_an_object")
-    beside = WRAPPED_FIELDS | (CHANGE_FIELDS if change else frozenset())
+    beside = WRAPPED_FIELDS | (frozenset() if changed is None else CHANGE_FIELDS)
     if "definition" in value:
         require_known(value, beside)
         written = value["definition"]
     else:  # what is not known beside a document is for the document to accept or refuse: it has other spellings
         written = {name: part for name, part in value.items() if name not in beside}
-    described, message = _described(value), change_message(value) if change else ""
-    read = await services.documents.read(written)
+    described, message = _described(value), "" if changed is None else change_message(value)
+    read = await services.documents.read(written, workspace_id, changed)
     return Writing(replace(draft_of(read), **described), read.warnings, message)
 
 
@@ -60,7 +63,7 @@ async def read_unchecked(request: Request, services: Services) -> Any:
     return value["definition"] if isinstance(value, dict) and "definition" in value else value
 
 
-async def read_imports(request: Request, services: Services) -> list[Writing]:
+async def read_imports(request: Request, services: Services, workspace_id: UUID) -> list[Writing]:
     """Return the workflows of an import, in order. Raises `Unprocessable` with what is wrong with each that is not valid."""
     limits = services.config.limits
     value = decode(await read_body(request, limits.body_bytes_max))
@@ -74,7 +77,7 @@ async def read_imports(request: Request, services: Services) -> list[Writing]:
         raise TooLarge(
             f"the import has {size} nodes, more than the {size_max} that are allowed at once", "import_too_large"
         )
-    found = await services.documents.read_all(written)
+    found = await services.documents.read_all(written, workspace_id)
     wrong = [
         {"index": index, "message": error.message, **error.fields}
         for index, error in enumerate(found)

@@ -98,6 +98,10 @@ class ExecutionOut(Described):
     """how many executions are above it"""
     retry_count: int
     """how many executions before it were retried, one after the other"""
+    concurrency_key: str | None
+    """what it is counted under by `settings.concurrency`, as its key was filled in; null where there is no limit"""
+    held: bool
+    """whether it is queued because as many with its key are under way as may be"""
 
 
 class BlobOut(Described):
@@ -193,6 +197,10 @@ class ExecutionSummaryOut(Described):
     """how many nodes the document has"""
     nodes_completed: int
     """how many of them are done"""
+    concurrency_key: str | None
+    """what it is counted under by `settings.concurrency`, as its key was filled in; null where there is no limit"""
+    held: bool
+    """whether it is queued because as many with its key are under way as may be"""
     error: ErrorOut | None
     """why it failed"""
     timings: TimingsOut
@@ -381,7 +389,7 @@ class RequestOut(PublicRequestOut):
     escalated: bool
     """whether the role that it escalates to may answer, too"""
     reminded: bool
-    """whether it is time to remind those who are asked"""
+    """whether nobody has decided and it is time to remind those who are asked"""
     created_at: datetime
     """when it was asked"""
     responded_at: datetime | None

@@ -13,12 +13,16 @@ from uuid import UUID
 import orjson
 
 from actors.ids import new_id
+from actors.knowing import StoredDocuments
 from actors.members import PoolPort
+from actors.model_access import HostedModels, ModelAccess
 from actors.pool import ActorPool
+from actors.recorded import OnBehalf, RecordedModelsOf
 from nodes.catalog import load_catalog
 from nodes.sandbox.expression_syntax import expression_faults
 from serve_app.accepting import Acceptor
 from serve_app.auth import KeyCache
+from serve_app.calling import CallChecks
 from serve_app.compiling import DocumentReader
 from serve_app.config import ApiConfig
 from serve_app.following import Follower
@@ -27,16 +31,19 @@ from serve_app.queue_room import QueueRoom
 from store.api_keys import ApiKeys
 from store.blobs import make_blobs
 from store.deleting import Deleting
-from store.engine import StoreConfig, make_engine, make_pool
+from store.effects import PostgresEffects
+from store.engine import Pool, StoreConfig, make_engine, make_pool
 from store.executions import PostgresExecutions
 from store.idempotent_writes import IdempotentWrites
 from store.inbox import Inbox
+from store.ledger import WrittenLedger
 from store.listing import Listing
 from store.node_items import NodeItems
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
 from store.queue_depth import QueueDepths
 from store.repeating import Repeating
 from store.statistics import Statistician
+from store.sub_workflows import PostgresSubWorkflows
 from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
 from store.writer import GroupWriter
@@ -44,8 +51,11 @@ from workflow.blobs import Blobs
 from workflow.compile import Compiler
 from workflow.concurrency import ConcurrencyTemplate
 from workflow.document import Document
+from workflow.ledger import Ledger
+from workflow.models import Models
 from workflow.ports import Accepted, Isolation, NewExecution
 from workflow.spec import Catalog, JsonObject
+from workflow.sub_workflows import names_of
 
 ACCEPT_BATCH_MAX = 128
 ACCEPT_LIMITED_BATCH_MAX = 32
@@ -209,11 +219,30 @@ class Services:
     acceptor: Acceptor
     follower: Follower
     pool: ActorPool
+    knowledge: StoredDocuments
+    recorded: RecordedModelsOf
     metrics: Metrics
+
+    def models(self, workspace_id: UUID, user_id: UUID) -> Models:
+        """Return the models that replicas hold; what a user asks of them is noted."""
+        return self.recorded.on_behalf(OnBehalf(workspace_id=workspace_id, user_id=user_id))
+
+
+def _recorded(
+    config: ApiConfig, hosted: HostedModels, connections: Pool, ledger: Ledger, knowledge: StoredDocuments
+) -> RecordedModelsOf:
+    return RecordedModelsOf(
+        access=ModelAccess(config.models, hosted),
+        ledger=ledger,
+        kept=PostgresEffects(connections),
+        prices=config.models.prices,
+        new_id=new_id,
+        known=knowledge.of,
+    )
 
 
 @asynccontextmanager
-async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Services]:
+async def open_services(config: ApiConfig, port: PoolPort, hosted: HostedModels) -> AsyncIterator[Services]:
     """Make the services and begin their background work; undo both at the end."""
     store = StoreConfig(dsn=config.dsn, application_name="rayloom-api", pool_size_min=2, pool_size_max=6)
     connections = make_pool(store)
@@ -230,9 +259,14 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     await pool.refresh()
     refreshing = asyncio.create_task(pool.refresh_for_ever())
     catalog = load_catalog()
-    documents = DocumentReader(Compiler(catalog, nodes_max=config.limits.nodes_max, syntax=expression_faults))
+    documents = DocumentReader(
+        Compiler(catalog, nodes_max=config.limits.nodes_max, syntax=expression_faults),
+        CallChecks(PostgresSubWorkflows(connections).below, names_of(catalog), config.limits.depth_max),
+    )
     workflows = Workflows(engine)
     depths = QueueDepths(connections)
+    knowledge = StoredDocuments(connections, config.models.embedding, new_id)
+    ledger = WrittenLedger(connections)
     try:
         yield Services(
             config=config,
@@ -247,6 +281,8 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             node_items=NodeItems(engine, blobs),
             inbox=Inbox(connections, new_id),
             repeating=Repeating(connections),
+            knowledge=knowledge,
+            recorded=_recorded(config, hosted, connections, ledger, knowledge),
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows, documents),
@@ -270,6 +306,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
         documents.close()
         await listener.close()
         await inserts.close()
+        await ledger.close()
         await notifier.close()
         await engine.dispose()
         await connections.close()

@@ -17,6 +17,7 @@ from store.deleting import Deleted
 from store.listing import ExecutionSummary
 from store.statistics import Statistics
 from workflow.blobs import BlobRef
+from workflow.concurrency import shown_key
 from workflow.ports import Accepted, EventRow, ExecutionView, NewExecution, NodeRow
 from workflow.spec import NodeType
 from workflow.states import ExecutionStatus
@@ -46,6 +47,8 @@ def summary(found: ExecutionSummary) -> dict[str, Any]:
         "priority": found.priority,
         "nodes_total": found.nodes_total,
         "nodes_completed": found.nodes_completed,
+        "concurrency_key": _key(found.concurrency_key),
+        "held": found.held,
         "error": _error(found.error_code, found.error_message, ""),
         "timings": _timings(found.queued_ms, found.started_ms, found.completed_ms),
     }
@@ -83,6 +86,8 @@ def execution(view: ExecutionView, output: bytes | None) -> dict[str, Any]:
         "parent_execution_id": _text(view.parent_execution_id),
         "depth": view.depth,
         "retry_count": view.retry_count,
+        "concurrency_key": _key(view.concurrency_key),
+        "held": view.held,
     }
 
 
@@ -115,6 +120,8 @@ def finished(
         },
         "timings": _timings(queued_ms, end.started_ms, ending.at_ms),
         **AT_THE_TOP,
+        "concurrency_key": None,  # with one it is never pushed
+        "held": False,
     }
 
 
@@ -144,6 +151,8 @@ def accepted(new: NewExecution, given: Accepted, member: Member | None, queued_m
         "actor": actor if pushed else None,
         "timings": _timings(queued_ms, None, None),
         **AT_THE_TOP,
+        "concurrency_key": _key(new.concurrency.key if new.concurrency else ""),
+        "held": given.held,
     }
 
 
@@ -250,6 +259,10 @@ def _counts(counts: Mapping[ExecutionStatus, int]) -> dict[str, int]:
 
 def _text(value: UUID | None) -> str | None:
     return None if value is None else str(value)
+
+
+def _key(key: str) -> str | None:
+    return shown_key(key) if key else None
 
 
 def _error(code: str, message: str, node_id: str) -> dict[str, Any] | None:

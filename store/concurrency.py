@@ -113,9 +113,12 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placing:
-    """What became of arrivals: those that were refused (nothing of them is left), and whom each has asked to stop, with owners."""
+    """What became of arrivals: those that were refused (nothing of them is left), that are held, and whom each has asked to stop, with
+    owners.
+    """
 
     refused: frozenset[UUID]
+    held: frozenset[UUID]
     superseded: Mapping[UUID, tuple[tuple[UUID, UUID | None], ...]]
 
 
@@ -155,7 +158,7 @@ async def lock_keys(connection: AsyncConnection[TupleRow], keys: Iterable[tuple[
 async def place_arrivals(connection: AsyncConnection[TupleRow], arrivals: Sequence[Arrival]) -> Placing:
     """Let the arrivals go on, hold or refuse them, in order. Their keys are locked, and they have no key yet."""
     if not arrivals:
-        return Placing(refused=frozenset(), superseded={})
+        return Placing(refused=frozenset(), held=frozenset(), superseded={})
     standing = await _standing(connection, arrivals)
     refused: set[UUID] = set()
     superseded: dict[UUID, tuple[tuple[UUID, UUID | None], ...]] = {}
@@ -172,7 +175,8 @@ async def place_arrivals(connection: AsyncConnection[TupleRow], arrivals: Sequen
         await connection.execute(REMOVE, {"ids": uuids(sorted(refused))})
     await _write(connection, placed)
     await _stop(connection, arrivals, superseded)
-    return Placing(refused=frozenset(refused), superseded=superseded)
+    held = frozenset(each.id for each, is_held in placed if is_held)
+    return Placing(refused=frozenset(refused), held=held, superseded=superseded)
 
 
 async def release_held(pool: Pool, workspace_id: UUID, key: str) -> int:

@@ -82,7 +82,7 @@ class PostgresExecutions:
         return [
             Accepted(outcome=Outcome.LIMITED, id=new.id)
             if answer.id in placing.refused
-            else replace(answer, superseded=placing.superseded.get(answer.id, ()))
+            else replace(answer, superseded=placing.superseded.get(answer.id, ()), held=answer.id in placing.held)
             for new, answer in zip(batch, answers, strict=True)
         ]
 

@@ -16,7 +16,7 @@ from workflow.errors import Conflict, NotFound
 from workflow.waiting import RequestStatus, RequestType
 
 ESCALATED = "(r.created_at + r.escalate_after_seconds * interval '1 second') <= clock_timestamp()"
-REMINDED = "(r.created_at + r.remind_after_seconds * interval '1 second') <= clock_timestamp()"
+REMINDED = "r.status = 'pending' AND (r.created_at + r.remind_after_seconds * interval '1 second') <= clock_timestamp()"
 
 COLUMNS = f"""
 SELECT r.id, r.workspace_id, r.execution_id, r.workflow_id, r.node_id, r.run_index, r.ordinal, r.request_type, r.title,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, literal_column, select
+from sqlalchemy import ColumnElement, and_, func, literal_column, not_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from store.outages import transaction
@@ -30,6 +30,8 @@ COLUMNS = (
     executions.c.nodes_completed,
     executions.c.error_code,
     executions.c.error_message,
+    executions.c.concurrency_key,
+    executions.c.held,
 )
 
 
@@ -51,17 +53,23 @@ class ExecutionSummary:
     nodes_completed: int
     error_code: str
     error_message: str
+    concurrency_key: str
+    held: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionFilter:
-    """Which executions are wanted. Without statuses or trigger types: all; the times, from and below, are those in the ids."""
+    """Which executions are wanted. Without statuses or trigger types: all; the times, from and below, are those in the ids.
+
+    `held` wants those that their concurrency keys hold, or all but those.
+    """
 
     statuses: Sequence[ExecutionStatus] = ()
     workflow_id: UUID | None = None
     trigger_types: Sequence[str] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
+    held: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +150,9 @@ def conditions(workspace_id: UUID, wanted: ExecutionFilter) -> list[ColumnElemen
         found.append(executions.c.id >= _first_id(wanted.created_after))
     if wanted.created_before is not None:
         found.append(executions.c.id < _first_id(wanted.created_before))
+    if wanted.held is not None:
+        held = and_(executions.c.held, executions.c.status == literal_column("'queued'"))
+        found.append(held if wanted.held else not_(held))
     return found
 
 
@@ -165,6 +176,8 @@ def _summary(row: Any) -> ExecutionSummary:
         nodes_completed=row.nodes_completed,
         error_code=row.error_code,
         error_message=row.error_message,
+        concurrency_key=row.concurrency_key,
+        held=row.held and row.status == ExecutionStatus.QUEUED,
     )
 
 

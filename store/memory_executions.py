@@ -223,12 +223,14 @@ class MemoryExecutions:
         if key in self._store.keys and new.idempotency and fingerprint != new.idempotency.fingerprint:
             return Accepted(outcome=Outcome.KEY_MISMATCH, id=identity)
         superseded: Sequence[tuple[UUID, UUID | None]] = ()
+        held = False
         if identity not in self._store.executions:
             room, superseded = self._place(new)
             if not room and new.concurrency and new.concurrency.on_limit is OnLimit.REJECT:
                 return Accepted(outcome=Outcome.LIMITED, id=new.id)
             pushed = new.concurrency is None and pushing and self._store.accepting(new.owner)
-            self._insert(new, version, pushed=pushed, held=not room)
+            held = not room
+            self._insert(new, version, pushed=pushed, held=held)
         if key and new.idempotency:
             self._store.keys.setdefault(key, (new.idempotency.fingerprint, identity))
         row = self._store.executions[identity]
@@ -239,6 +241,7 @@ class MemoryExecutions:
             owner=row.owner,
             workflow_version=row.workflow_version,
             superseded=superseded,
+            held=held,
         )
 
     def _of_key(self, workspace_id: UUID, key: str) -> list[StoredExecution]:
@@ -466,6 +469,8 @@ class MemoryExecutions:
             input_ref=row.new.input_ref,
             output_ref=row.output_ref,
             wake_ms=row.wake_ms,
+            concurrency_key=row.new.concurrency.key if row.new.concurrency else "",
+            held=row.held and row.status is ExecutionStatus.QUEUED,
         )
 
 

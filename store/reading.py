@@ -28,7 +28,7 @@ SELECT e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.status, e.trig
     e.error_message, e.error_node_id, e.owner, l.actor_id, l.actor_name, l.pid, l.host, e.shared,
     e.input_ref::text, e.output_ref::text,
     CASE WHEN isfinite(e.wake_at) THEN (extract(epoch FROM e.wake_at) * 1000)::bigint END, e.parent_execution_id,
-    e.parent_node_id, e.depth, e.retry_count
+    e.parent_node_id, e.depth, e.retry_count, e.concurrency_key, e.held AND e.status = 'queued'
 FROM executions e LEFT JOIN leases l ON l.id = e.owner
 """
 
@@ -177,6 +177,8 @@ def view_from(row: tuple[Any, ...]) -> ExecutionView:
         parent_node_id=row[32],
         depth=row[33],
         retry_count=row[34],
+        concurrency_key=row[35],
+        held=row[36],
     )
 
 

@@ -125,9 +125,13 @@ class Api:
 
 
 class RunningInstance:
-    """One Rayloom with a home of its own; `settings` are environment variables without `RAYLOOM_`: `POOL__SIZE=2`."""
+    """One Rayloom with a home of its own; `settings` are environment variables without `RAYLOOM_`: `POOL__SIZE=2`.
 
-    def __init__(self, proxy: str = "haproxy", **settings: object) -> None:
+    `command` is `rayloom` of the environment that it runs in.
+    """
+
+    def __init__(self, proxy: str = "haproxy", command: Path = COMMAND, **settings: object) -> None:
+        self._command = command
         self.root = Path(tempfile.mkdtemp(prefix="rlt-", dir="/tmp"))
         self.home = self.root / "h"
         self.settings = {"SERVE__PROXY": proxy, "SERVE__PORT": 0, "RAY__DASHBOARD_PORT": 0, **settings}
@@ -145,7 +149,7 @@ class RunningInstance:
     def command(self, *arguments: str, limit_s: float) -> str:
         """Run `rayloom …` and return what it said."""
         done = subprocess.run(
-            [COMMAND, *arguments],
+            [self._command, *arguments],
             env=self._environment(),
             cwd=self.root,
             stdin=subprocess.DEVNULL,

@@ -2,8 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from workflow.errors import NodeError
 from workflow.models import (
@@ -75,3 +76,12 @@ class WordModels:
         return ChatResult(
             content=content, usage=usage, finish_reason=FinishReason.STOP, provider=request.provider or "words", ran=RAN
         )
+
+    async def chunks(self, model: Any, request: ChatRequest, gpu: Gpu) -> AsyncIterator[Mapping[str, Any] | Ran]:
+        """Answer as a replica does, in chunks."""
+        found = await self.answer(request)
+        yield RAN
+        for piece in found.content.split(" "):
+            yield {"choices": [{"delta": {"content": piece + " "}}]}
+        usage = {"prompt_tokens": found.usage.prompt, "completion_tokens": found.usage.completion}
+        yield {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": usage}

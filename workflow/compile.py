@@ -4,7 +4,7 @@ Codes follow both seed systems where they mean the same (`duplicate_node_id`, `d
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jsonschema import Draft202012Validator
@@ -32,6 +32,15 @@ class Compiled:
     warnings: tuple[Finding, ...]
 
 
+def refused(findings: Sequence[Finding]) -> InvalidDefinition:
+    """Return the error that findings make, of which one or more are errors."""
+    errors = [f for f in findings if f.severity is Severity.ERROR]
+    return InvalidDefinition(
+        f"the workflow has {len(errors)} error{'s' if len(errors) > 1 else ''}; the first: {errors[0].message}",
+        fields={"findings": [f.as_dict() for f in findings[:FINDINGS_MAX]]},
+    )
+
+
 class Compiler:
     """Compiles documents against a catalogue; keeps one schema validator per node type.
 
@@ -47,13 +56,8 @@ class Compiler:
     def compile(self, document: Document) -> Compiled:
         """Return the plan and the warnings. Raises `InvalidDefinition` with all findings when there is an error."""
         findings, plan = self._judge(document)
-        errors = [f for f in findings if f.severity is Severity.ERROR]
-        if errors or plan is None:
-            first = errors[0]
-            raise InvalidDefinition(
-                f"the workflow has {len(errors)} error{'s' if len(errors) > 1 else ''}; the first: {first.message}",
-                fields={"findings": [f.as_dict() for f in findings[:FINDINGS_MAX]]},
-            )
+        if plan is None or any(finding.severity is Severity.ERROR for finding in findings):
+            raise refused(findings)
         return Compiled(plan, tuple(findings))
 
     def validate(self, document: Document) -> list[Finding]:

@@ -87,6 +87,30 @@ class DocumentFile:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The text of a page; `number` counts from 1, None where the file has no pages."""
+
+    number: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """A file as text."""
+
+    pages: tuple[Page, ...]
+    page_count: int | None
+
+
+class Files(Protocol):
+    """Reads files."""
+
+    async def read(self, kind: FileType, content: bytes, timeout_ms: int) -> ReadFile:
+        """Return the text of a file. Raises `NodeError`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
     """A piece of a document's text: characters `start` to `end`, on which page, and how many tokens."""
@@ -212,6 +236,7 @@ class Knowledge(Protocol):
 class NoKnowledge:
     """Stands where there are no documents: where an execution runs by itself, without an instance around it."""
 
-    def __getattr__(self, name: str) -> Any:
-        """Refuse whatever is asked."""
+    async def _refuse(self, *_arguments: Any, **_options: Any) -> Any:
         raise NodeError("there are no documents here: this needs an instance", "needs_instance", {"retryable": False})
+
+    collection = file = put = begin = add = complete = fail = search = _refuse

@@ -130,6 +130,8 @@ class Accepted:
     workflow_version: int | None = None
     superseded: Sequence[tuple[UUID, UUID | None]] = ()
     """Executions with its concurrency key that were asked to stop, each with its owner."""
+    held: bool = False
+    """Whether it was made and is held by its concurrency key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,6 +326,10 @@ class ExecutionView:
     depth: int = 0
     retry_count: int = 0
     """How many executions before it were retried one after the other."""
+    concurrency_key: str = ""
+    """Empty where there is no limit; `workflow.concurrency.shown_key` makes it readable."""
+    held: bool = False
+    """Whether it is queued because as many with its concurrency key are under way as may be."""
 
 
 class Executions(Protocol):

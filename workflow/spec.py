@@ -15,6 +15,7 @@ from uuid import UUID
 from workflow.effects import ForgetfulEffects, RunEffects
 from workflow.errors import NodeError
 from workflow.http import HttpClient, NoHttp
+from workflow.knowledge import Files, Knowledge, NoKnowledge
 from workflow.models import Gpu, Models, NoModels
 from workflow.retry import RetryPolicy
 from workflow.scripts import Scripts
@@ -268,6 +269,10 @@ class NodeContext:
     """The executions that this run starts."""
     models: Models = field(default_factory=NoModels)
     """Models that embed, rank and answer."""
+    knowledge: Knowledge = field(default_factory=NoKnowledge)
+    """The documents of the workspace."""
+    files: Files | None = None
+    """Reads files as text; None where that cannot be done."""
     effects: RunEffects = field(default_factory=ForgetfulEffects)
     """What expensive effects of this run have given: kept before it is used, and found again by the next attempt."""
     gpu: Gpu = Gpu.PREFERRED

@@ -71,6 +71,9 @@ async def list_executions(
     trigger_type: Annotated[list[str] | None, Query(description="only those begun in one of these ways")] = None,
     created_after: Annotated[AwareDatetime | None, Query(description="only those made at this time or later")] = None,
     created_before: Annotated[AwareDatetime | None, Query(description="only those made before this time")] = None,
+    held: Annotated[
+        bool | None, Query(description="only those that their concurrency keys hold in the queue, or only the others")
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
@@ -82,6 +85,7 @@ async def list_executions(
         trigger_types=trigger_type or (),
         created_after=created_after,
         created_before=created_before,
+        held=held,
     )
     page = await services.listing.page(caller.workspace_id, wanted, before=before(cursor), limit=limit)
     return answer({"items": [views.summary(item) for item in page.items], "next_cursor": page.next_before})

@@ -1,10 +1,11 @@
 """Workflows as documents: validate one, copy one, take them out and bring them in."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
+from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from serve_app import workflow_views as views
@@ -34,9 +35,15 @@ NAME: dict[str, Any] = {
     responses=problems(400, 413, 429),
     openapi_extra=document_body(),
 )
-async def validate_workflow(request: Request, _caller: Viewer, services: Asked) -> Response:
+async def validate_workflow(
+    request: Request,
+    caller: Viewer,
+    services: Asked,
+    workflow_id: Annotated[UUID | None, Query(description="the workflow that it would be the next version of")] = None,
+) -> Response:
     """Say what storing a document would find, and store nothing. Answers 200 for malformed documents, too."""
-    verdict = await services.documents.validate(await read_unchecked(request, services))
+    written = await read_unchecked(request, services)
+    verdict = await services.documents.validate(written, caller.workspace_id, workflow_id)
     return answer({"valid": verdict.valid, "findings": verdict.findings})
 
 
@@ -53,7 +60,7 @@ async def import_workflows(request: Request, caller: Editor, services: Asked) ->
 
     They come as drafts. A name that is taken gets a number.
     """
-    writings = await read_imports(request, services)
+    writings = await read_imports(request, services, caller.workspace_id)
     made = await services.workflows.create_apart(
         caller.workspace_id,
         [writing.draft for writing in writings],

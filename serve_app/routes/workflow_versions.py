@@ -54,7 +54,7 @@ async def restore_version(
     asked = parse_object(await read_body(request, services.config.limits.body_bytes_max), CHANGE_FIELDS)
     message = change_message(asked) or f"restored version {version}"
     old = await services.workflows.get_version(caller.workspace_id, workflow_id, version)
-    read = await services.documents.read(old.definition)
+    read = await services.documents.read(old.definition, caller.workspace_id, workflow_id)
     made = await services.workflows.update(
         caller.workspace_id,
         workflow_id,

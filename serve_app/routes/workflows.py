@@ -44,7 +44,7 @@ SEARCH_CHARS_MAX = 200
 )
 async def create_workflow(request: Request, caller: Editor, services: Asked) -> Response:
     """Store a workflow document as version 1, as a draft. The document is the body, or its field `definition`."""
-    writing = await read_writing(request, services)
+    writing = await read_writing(request, services, caller.workspace_id)
     made = await services.workflows.create(
         caller.workspace_id, writing.draft, created_by=caller.user_id, ids=new_ids(request)
     )
@@ -103,7 +103,7 @@ async def update_workflow(workflow_id: WorkflowId, request: Request, caller: Edi
     Description and tags stay as they are where the body does not name them. An archived workflow takes no version, an active one
     none without a trigger.
     """
-    writing = await read_writing(request, services, change=True)
+    writing = await read_writing(request, services, caller.workspace_id, changed=workflow_id)
     made = await services.workflows.update(
         caller.workspace_id,
         workflow_id,
@@ -127,10 +127,10 @@ async def activate_workflow(workflow_id: WorkflowId, caller: Editor, services: A
     """Take a workflow into service: a draft or a paused one that compiles without errors and has a trigger."""
     found = await services.workflows.get(caller.workspace_id, workflow_id)
     try:
-        triggered = (await services.documents.read(found.definition)).triggered
+        read = await services.documents.read(found.definition, caller.workspace_id, workflow_id)
     except InvalidDefinition as error:  # what compiled once may not any more: a node type may be gone
         raise Unprocessable(f"it cannot be activated: {error.message}", error.code, error.fields) from error
-    if not triggered:
+    if not read.triggered:
         raise no_trigger()
     return await _change(services, caller.workspace_id, workflow_id, WorkflowAction.ACTIVATE, found.summary.version)
 

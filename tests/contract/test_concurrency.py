@@ -50,6 +50,11 @@ async def test_those_beyond_the_limit_are_held_until_one_has_ended(twin: Twin) -
 
     assert [(each.outcome, each.status) for each in answers] == [(Outcome.CREATED, ExecutionStatus.QUEUED)] * 4
     assert first == [news[0].id, news[1].id]
+    assert [each.held for each in answers] == [False, False, True, True]
+    views = [await twin.executions.get(workspace, new.id) for new in news]
+    assert [(view.concurrency_key, view.held) for view in views] == [
+        ("k", held) for held in (False, False, False, True)
+    ]
     assert (nothing, let_go) == (0, 1)
     assert await claimed_ids(twin, owner) == [news[2].id]
 
@@ -188,6 +193,7 @@ async def test_a_held_one_can_be_cancelled_and_is_never_under_way(twin: Twin) ->
     await end(twin, first.id)
 
     assert (claimed.id, claimed.held) == (second.id, True)
+    assert not (await twin.executions.get(workspace, second.id)).held, "it is in the queue no more"
     assert await twin.executions.release_held(workspace, "k") == 1, "the one that is being stopped takes no room"
     assert await claimed_ids(twin, owner) == [third.id]
 

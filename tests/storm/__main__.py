@@ -35,10 +35,12 @@ from tests.storm.journal import JournalFile, read_journal
 from tests.storm.judgement import Judgement
 from tests.storm.load import Load
 from tests.storm.nemesis import Nemesis
-from tests.storm.recovery import Watcher
+from tests.storm.once import installed
+from tests.storm.recovery import Watcher, quantiles
 from tests.storm.report import Phase, Report, apart_from_outages
 from tests.storm.schedule import LONG, SHORT, planned
-from tests.storm.shapes import Shape, shapes
+from tests.storm.shape import Shape
+from tests.storm.shapes import shapes
 from tests.storm.sink import Sink
 
 POOL = 2
@@ -95,7 +97,9 @@ class Storm:
             self._shapes = shapes(sink.port, self._options.effect_ms)
             allow = f'["127.0.0.1:{sink.port}"]'
             cores = {"RAY__NUM_CPUS": 2, "RAY__OBJECT_STORE_MB": 100}
-            instance = RunningInstance("haproxy", POOL__SIZE=POOL, POOL__SLOTS=SLOTS, OUTBOUND__ALLOW=allow, **cores)
+            command = installed(self._folder / "environment")
+            settings = {"POOL__SIZE": POOL, "POOL__SLOTS": SLOTS, "OUTBOUND__ALLOW": allow, **cores}
+            instance = RunningInstance("haproxy", command, **settings)
             judged: Report | None = None
             try:
                 with self._clock.stage("up"):
@@ -217,6 +221,12 @@ class Storm:
             "requests_at_the_sink": len(sink.seen),
             "effects_sent_again": judgement.effects_sent_again,
             "signals_left_unread": judgement.signals_left_unread,
+            "requests_decided": judgement.decided,
+            "executions_paused": judgement.pauses,
+            "children": judgement.children,
+            "outcomes_unknown": judgement.outcomes_unknown,
+            "timers": len(judgement.timers_late_ms),
+            "timers_late_s": quantiles([late_ms / 1000 for late_ms in judgement.timers_late_ms]),
             "requests_that_clients_sent_again": len(retried),
             "client_failures": dict(failures.most_common(12)),
             "load_average": self._load_average,

@@ -11,7 +11,10 @@ from tests.storm.invariants import Violation
 from tests.storm.recovery import Fault, quantiles
 from tests.storm.schedule import ALONE, Kind
 
-INVARIANTS = ("I1", "I2", "I3", "I5", "I6", "I9", "I10", "I11", "I12", "audit", "refused")
+INVARIANTS = (
+    *(f"I{number}" for number in range(1, 13)),
+    *("timers", "children", "audit", "refused"),
+)
 SHOWN_MAX = 5
 """Of each invariant."""
 BLAMED_FOR_S = 10.0

@@ -28,6 +28,10 @@ async def execute(api: Api, workflow_id: str, customer: str, wait: float = 0) ->
     )
 
 
+async def items(api: Api, path: str) -> list[dict]:
+    return (await api.call("GET", path)).json()["items"]
+
+
 def waiting() -> dict:
     return node("w", "logic.wait", duration={"amount": 3600, "unit": "seconds"})
 
@@ -38,17 +42,36 @@ def held(dsn: str, execution_id: str) -> bool:
 
 async def test_one_of_a_customer_at_a_time_and_the_next_goes_on_when_it_has_ended(api: Api, dsn: str):
     workflow_id = await stored(api, workflow("one each", [waiting()]))
-    first, second, other = [
-        (await execute(api, workflow_id, customer)).json()["id"] for customer in ("ada", "ada", "bob")
+    answers = [(await execute(api, workflow_id, customer)).json() for customer in ("ada", "ada", "bob")]
+    assert [(each["concurrency_key"], each["held"]) for each in answers] == [
+        ("ada", False),
+        ("ada", True),
+        ("bob", False),
     ]
+    first, second, other = [each["id"] for each in answers]
     await until(api, first, "waiting")
     await until(api, other, "waiting")
     assert (await until(api, second, "queued"))["status"] == "queued"
     assert held(dsn, second)
+    view = (await api.call("GET", f"executions/{second}")).json()
+    assert (view["concurrency_key"], view["held"]) == ("ada", True)
+    listed = {each["id"]: (each["concurrency_key"], each["held"]) for each in await items(api, "executions")}
+    assert listed == {first: ("ada", False), second: ("ada", True), other: ("bob", False)}
+    assert [each["id"] for each in await items(api, "executions?held=true")] == [second]
+    assert {each["id"] for each in await items(api, "executions?held=false")} == {first, other}
     await post(api, first, "cancel")
     await until(api, second, "waiting")
 
     assert not held(dsn, second)
+    assert not (await api.call("GET", f"executions/{second}")).json()["held"]
+    assert await items(api, "executions?held=true") == []
+
+
+async def test_without_a_limit_there_is_no_key(api: Api):
+    answer = (await api.run(node("a", "data.set", values={"a": 1}))).json()
+    stored_view = (await api.call("GET", f"executions/{answer['id']}")).json()
+    for view in (answer, stored_view, *await items(api, "executions")):
+        assert (view["concurrency_key"], view["held"]) == (None, False)
 
 
 async def test_beyond_the_limit_it_is_refused_and_nothing_is_left(api: Api, dsn: str):

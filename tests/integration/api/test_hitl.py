@@ -111,6 +111,23 @@ async def test_it_is_escalated_after_a_while(api: Api, dsn: str):
     await respond(api, request, action="approve", by="member")
 
 
+async def test_a_reminder_shows_from_its_time_on_until_somebody_decides_and_wakes_nothing(api: Api, dsn: str):
+    span = {"amount": 1, "unit": "hours"}
+    execution_id = await begin(api, [asking(remind_after=span)], [], {"amount": 5})
+    request = await asked(api, execution_id)
+    before = (await api.call("GET", f"executions/{execution_id}")).json()
+    assert (request["reminded"], before["wake_at"]) == (False, None)
+    run_sql(dsn, "UPDATE hitl_requests SET created_at = created_at - interval '59 minutes'")
+    assert not (await asked(api, execution_id))["reminded"]
+    run_sql(dsn, "UPDATE hitl_requests SET created_at = created_at - interval '1 minute'")
+    assert (await asked(api, execution_id))["reminded"]
+    after = (await api.call("GET", f"executions/{execution_id}")).json()
+    assert (after["epoch"], after["last_seq"]) == (before["epoch"], before["last_seq"])
+
+    await respond(api, request, action="approve")
+    assert not (await api.call("GET", f"hitl/{request['id']}")).json()["reminded"]
+
+
 async def test_a_clarification_takes_an_option_and_a_form(api: Api):
     form = {"type": "object", "properties": {"days": {"type": "integer", "minimum": 1}}, "required": ["days"]}
     execution_id = await begin(

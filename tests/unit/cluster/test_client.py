@@ -57,6 +57,40 @@ def test_an_answer_that_is_not_ours(api, client):
         client.execution("e")
 
 
+STARTING = (404, "Path '/api/v1' not found. Ping http://.../-/routes for available routes.")
+
+
+def test_the_proxy_of_an_api_that_starts_is_asked_again(api):
+    pauses: list[float] = []
+    api.answer("POST", EXECUTIONS, *STARTING, STARTING, (202, {"id": "e"}))
+    with Client(api.base_url, "w", "key", pause=pauses.append) as client:
+        assert client.execute(b"{}", {}) == {"id": "e"}
+    assert pauses == [0.5, 0.5]
+    assert len({body for *_, body in api.asked}) == 1, "it is the same request each time"
+
+
+def test_an_api_that_does_not_get_ready_is_unavailable_and_not_absent(api):
+    pauses: list[float] = []
+    api.answer("GET", f"{EXECUTIONS}/e", *STARTING)
+    with Client(api.base_url, "w", "key", pause=pauses.append) as client, pytest.raises(Unavailable) as caught:
+        client.execution("e")
+    assert caught.value.code == "api_starting"
+    assert (len(api.asked), sum(pauses)) == (30, 14.5)
+
+
+def test_a_404_of_the_api_itself_is_believed_at_once(api, client):
+    with pytest.raises(NotFound):
+        client.execution("e")
+    assert len(api.asked) == 1
+
+
+def test_a_stream_goes_on_when_the_api_is_there_again(api, client):
+    path = f"{EXECUTIONS}/e/events"
+    api.answer("GET", path, *STARTING, (200, sse((1, "execution.completed", {}))))
+    api.answer("GET", f"{EXECUTIONS}/e", *STARTING, (200, {"status": "running"}))
+    assert [message.seq for message in client.follow("e")] == [1]
+
+
 def test_no_api():
     with Client("http://127.0.0.1:9", "w", "key") as client, pytest.raises(Unavailable, match="does not answer"):
         client.execution("e")

@@ -1,0 +1,193 @@
+"""Workflows that execute workflows: circles, depth, what is not there; drawn, and against a walk along every way."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflow.document import parse_document
+from workflow.findings import Severity
+from workflow.lifecycle import EXECUTABLE, WorkflowStatus
+from workflow.sub_workflows import Call, Known, Target, call_findings, calls_of, targets_of
+
+NAMES = ("action.execute_workflow", "sub_workflow")
+DEPTH_MAX = 3
+
+
+def target(name: str) -> Target:
+    """`a` is a workflow, `a2` its version 2."""
+    name = name.removeprefix("?")
+    return Target(UUID(int=ord(name[0])), int(name[1:]) if name[1:] else None)
+
+
+def drawn(drawing: str, **statuses: str) -> dict[Target, Known | None]:
+    """`a -> b c; b -> d` says what each executes; one that only others name is there and executes nothing; `?a` is not there."""
+    executes: dict[str, list[str]] = {}
+    for part in drawing.split(";"):
+        source, _, names = part.partition("->")
+        executes[source.strip()] = names.split()
+    for name in [name for names in executes.values() for name in names]:
+        executes.setdefault(name, [])
+    return {
+        target(name): None
+        if name.startswith("?")
+        else Known(name, WorkflowStatus(statuses.get(name, "active")), tuple(map(target, names)))
+        for name, names in executes.items()
+    }
+
+
+def found(drawing: str, *called: str, own: str = "", depth_max: int = DEPTH_MAX, **statuses: str) -> list[str]:
+    calls = [Call(f"call {name}", name, target(name)) for name in called]
+    own_id = target(own).workflow_id if own else None
+    return [finding.code for finding in call_findings(calls, drawn(drawing, **statuses), own_id, depth_max)]
+
+
+def message(drawing: str, called: str, own: str = "") -> str:
+    call = Call("n", called, target(called))
+    (finding,) = call_findings([call], drawn(drawing), target(own).workflow_id if own else None, DEPTH_MAX)
+    assert (finding.node_id, finding.field) == ("n", "config.workflow_id")
+    return finding.message
+
+
+def test_what_leads_nowhere_is_fine():
+    assert found("a -> b c; b -> c", "a", "c", own="x") == []
+
+
+def test_a_workflow_that_executes_itself_is_circular_by_every_way():
+    assert found("x -> a", "x", own="x") == ["circular_sub_workflow"]
+    assert found("a -> b; b -> x", "a", own="x") == ["circular_sub_workflow"]
+    assert found("a -> b x", "a", "b", own="x") == ["circular_sub_workflow"], (
+        "of the two calls only the first leads back"
+    )
+
+
+def test_a_new_workflow_is_in_no_circle_but_may_lead_into_one():
+    assert found("x -> a", "x") == []
+    assert found("a -> b; b -> a", "a", own="x") == ["circular_sub_workflow"]
+    assert found("a -> a", "a") == ["circular_sub_workflow"]
+    assert found("c -> a; a -> b; b -> a", "c", "b") == ["circular_sub_workflow"] * 2
+
+
+def test_another_version_of_what_is_on_the_way_is_in_a_circle_too():
+    assert found("a -> b; b -> a2; a2 ->", "a") == ["circular_sub_workflow"]
+    assert found("a -> b; b -> a2; a2 ->", "b") == []
+    assert found("x9 ->", "x9", own="x") == ["circular_sub_workflow"]
+
+
+def test_three_below_one_another_are_the_most():
+    assert found("a -> b; b -> c", "a") == []
+    assert found("a -> b; b -> c; c -> d", "a") == ["sub_workflow_too_deep"]
+    assert found("a -> b; b -> c; c -> d", "a", "b", depth_max=3) == ["sub_workflow_too_deep"]
+    assert found("a -> b", "a", depth_max=1) == ["sub_workflow_too_deep"]
+    assert found("a -> d b; b -> c; c -> d", "a") == ["sub_workflow_too_deep"], "the longest way counts"
+
+
+def test_what_is_not_there_makes_nothing_too_deep():
+    assert found("a -> b; b -> c; c -> ?d; ?d ->", "a") == []
+
+
+def test_the_way_is_said():
+    assert message("a -> b; b -> c; c -> d", "a").endswith("this workflow → 'a' → 'b' → 'c' → 'd'")
+    assert message("a -> b; b -> x", "a", own="x").endswith(": this workflow → 'a' → 'b' → this workflow")
+    assert message("a -> b; b -> a", "a").endswith(": this workflow → 'a' → 'b' → 'a'")
+
+
+def test_what_is_not_there_or_not_in_service_is_only_a_warning():
+    calls = [Call("n", "b", target("b")), Call("m", "not an id", None), Call("o", "c", target("c"))]
+    findings = list(call_findings(calls, drawn("?b ->; c ->", c="archived"), None, DEPTH_MAX))
+    assert [finding.code for finding in findings] == [
+        "sub_workflow_not_found",
+        "sub_workflow_not_found",
+        "sub_workflow_archived",
+    ]
+    assert {finding.severity for finding in findings} == {Severity.WARNING}
+    assert found("b ->", "b", b="paused") == ["sub_workflow_paused"]
+    assert found("b ->", "b", b="draft") == []
+    (finding,) = call_findings([Call("n", "b", target("b4"))], {target("b4"): None}, None, DEPTH_MAX)
+    assert "version 4" in finding.message
+
+
+def test_what_was_not_looked_at_is_taken_on_trust():
+    assert list(call_findings([Call("n", "z", target("z"))], {}, None, DEPTH_MAX)) == []
+
+
+def test_only_what_a_document_says_in_so_many_words_is_a_call():
+    id_ = str(UUID(int=5))
+
+    def call(node: str, **config: object) -> dict[str, object]:
+        return {"id": node, "type": NAMES[0], "config": {"workflow_id": id_, **config}}
+
+    document = parse_document(
+        {
+            "name": "w",
+            "nodes": [
+                call("plain"),
+                {**call("alias"), "type": "sub_workflow"},
+                call("version", version=2),
+                call("version with a point", version=2.0),
+                call("nothing", workflow_id="nothing"),
+                call("null", version=None),
+                {**call("disabled"), "disabled": True},
+                {**call("pinned"), "pinned": {"main": []}},
+                {**call("other"), "type": "logic.noop"},
+                call("chosen", workflow_id="{{ $json.id }}"),
+                call("chosen version", version="{{ $json.version }}"),
+                call("no version", version=10**12),
+            ],
+            "connections": [],
+        }
+    )
+    calls = calls_of(document, NAMES)
+    plain, second = Target(UUID(int=5)), Target(UUID(int=5), 2)
+    assert [(one.node_id, one.target) for one in calls] == [
+        ("plain", plain),
+        ("alias", plain),
+        ("version", second),
+        ("version with a point", second),
+        ("nothing", None),
+        ("null", plain),
+    ]
+    assert targets_of(calls) == [plain, second]
+
+
+NODE = st.sampled_from(["a", "b", "c", "d", "e", "a2", "b2"])
+GRAPH = st.dictionaries(NODE, st.lists(NODE, max_size=3, unique=True), max_size=7)
+
+
+@given(GRAPH, st.lists(NODE, min_size=1, max_size=4), st.sampled_from(["", "a", "e"]), st.integers(1, 4))
+def test_a_walk_along_every_way_finds_the_same(
+    graph: dict[str, list[str]], called: list[str], own: str, depth_max: int
+):
+    below = {target(n): Known(n, WorkflowStatus.ACTIVE, tuple(map(target, to))) for n, to in graph.items()}
+    own_id = target(own).workflow_id if own else None
+    above = frozenset() if own_id is None else frozenset({own_id})
+    calls = [Call(str(place), name, target(name)) for place, name in enumerate(called)]
+
+    found = {f.node_id: f.code for f in call_findings(calls, below, own_id, depth_max)}
+
+    for call in calls:
+        assert call.target is not None
+        ways = list(_ways(call.target, below, above))
+        if any(circular for circular, _ in ways):
+            assert found[call.node_id] == "circular_sub_workflow"
+        elif max(length for _, length in ways) > depth_max:
+            assert found[call.node_id] == "sub_workflow_too_deep"
+        else:
+            assert call.node_id not in found
+
+
+def _ways(
+    at: Target, below: dict[Target, Known], above: frozenset[UUID], length: int = 1
+) -> Iterator[tuple[bool, int]]:
+    if at.workflow_id in above:
+        yield True, length
+        return
+    yield False, length
+    for one in below[at].executes if at in below else ():
+        yield from _ways(one, below, above | {at.workflow_id}, length + 1)
+
+
+def test_what_may_not_be_executed_is_warned_of():
+    codes = {status: found("b ->", "b", b=status) for status in WorkflowStatus}
+    assert {status for status, code in codes.items() if not code} == EXECUTABLE
