@@ -92,7 +92,7 @@ class Owner:
         self._active: dict[UUID, _Active] = {}
         self._finished: OrderedDict[tuple[UUID, int], None] = OrderedDict()
         self._lane = SuspectLane(self._executions)
-        self._fairness = Fairness(lambda: monotonic() * 1000)
+        self._fairness = Fairness(lambda: asyncio.get_running_loop().time() * 1000)
         self._hungry = asyncio.Event()
         self._half_free = asyncio.Event()
         self._claimed_at = 0.0

@@ -47,9 +47,9 @@ def nobody_knows(_workspace_id: UUID, _user_id: UUID | None) -> NoKnowledge:
 
 
 def recorded(noted: Noted, access: WordModels):
-    return RecordedModelsOf(access=access, ledger=noted, kept=Kept(), prices=PRICES, new_id=new_id, known=nobody_knows).on_behalf(
-        BEHALF
-    )
+    return RecordedModelsOf(
+        access=access, ledger=noted, kept=Kept(), prices=PRICES, new_id=new_id, known=nobody_knows
+    ).on_behalf(BEHALF)
 
 
 async def test_each_kind_of_call_is_noted_with_what_it_used():
