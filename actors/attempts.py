@@ -6,12 +6,14 @@ from time import perf_counter
 
 from actors.dispatch import Dispatcher
 from actors.outside import Outside
+from actors.recorded import ModelsOf
 from actors.results import Given, error_handle
 from actors.work import Outcome
 from workflow.commands import StartNode
 from workflow.config import Frame, NodeView
 from workflow.errors import NodeError
 from workflow.http import HttpClient
+from workflow.models import Gpu
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed
 from workflow.spec import Effect, NodeContext, Placement
@@ -38,6 +40,7 @@ class Attempts:
     dispatcher: Dispatcher
     http: HttpClient
     outside: Outside
+    models: ModelsOf
     now_ms: Callable[[], int]
 
     async def make(
@@ -87,6 +90,11 @@ class Attempts:
             http=self.http,
             requests=self.outside.requests(self.claimed, run),
             children=self.outside.children(self.claimed, run),
+            models=self.models.models(self.claimed, node.id, command.run_index, command.attempt),
+            knowledge=self.models.knowledge(self.claimed),
+            files=self.models.files,
+            effects=self.models.effects(self.claimed, f"{self.claimed.id}:{node.id}:{command.run_index}"),
+            gpu=node.resources.gpu or Gpu.PREFERRED,
             woken=state.woken,
             now_ms=started_ms,
             timezone=self.plan.timezone,

@@ -1,6 +1,8 @@
 """What actors are told when they are made: plain frozen values, since a Ray worker does not have its driver's environment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from actors.models import ModelsConfig
 
 BLOB_ABOVE_BYTES = 65_536
 
@@ -59,6 +61,7 @@ class PoolConfig:
     """Where others reach the API: what links begin with."""
     depth_max: int = 3
     """How deep executions that start one another may be."""
+    models: ModelsConfig = field(default_factory=ModelsConfig)
 
     @property
     def limits(self) -> EngineLimits:

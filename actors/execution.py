@@ -90,6 +90,7 @@ class ExecutionLoop:
             dispatcher=surroundings.dispatcher,
             http=surroundings.http,
             outside=surroundings.outside,
+            models=surroundings.models,
             now_ms=surroundings.now_ms,
         )
         self._recoveries = Recoveries(

@@ -35,6 +35,8 @@ from workflow.states import ExecutionStatus
 FINISHED_REMEMBERED_MAX = 20_000
 PLANS_KEPT_MAX = 256
 TICK_S = 0.25
+CLAIM_PAUSE_S = 0.025
+"""For so long after a claim free slots gather, while more than half of them are taken: each claim is a statement."""
 SIGNALLED_AT_ONCE_MAX = 16
 
 
@@ -93,6 +95,8 @@ class Owner:
         self._lane = SuspectLane(self._executions)
         self._fairness = Fairness(lambda: now_s() * 1000)
         self._hungry = asyncio.Event()
+        self._half_free = asyncio.Event()
+        self._claimed_at = 0.0
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -291,6 +295,8 @@ class Owner:
             if self._active.get(claimed.id) is active:
                 del self._active[claimed.id]
             self._note_idle()
+            if len(self._active) <= self._config.slots // 2:
+                self._half_free.set()
             if len(self._active) == self._config.slots * 3 // 4:
                 self.wake()  # room for a batch: claiming for each single free slot would cost a statement each
 
@@ -390,17 +396,30 @@ class Owner:
         lease_id = self._lease().id
         if self._config.dedicated_to is not None:
             return False
+        await self._let_slots_gather()
         free = self._config.slots - self.active
         if free <= 0:
             await self._claim_signalled(lease_id)
             return False
         grace_ms = self._config.orphan_grace_ms if self.active else 0
         batch = await self._executions.claim(lease_id, free, grace_ms, self._fairness.shares())
+        self._claimed_at = asyncio.get_running_loop().time() if batch else 0.0
         for claimed in batch:
             self.take(claimed)
         self.counts.claimed += len(batch)
-        await self.deliver([claimed.id for claimed in batch])
+        # What has a history reads its signals with it.
+        await self.deliver([claimed.id for claimed in batch if claimed.signalled])
         return len(batch) == free and self.active < self._config.slots
+
+    async def _let_slots_gather(self) -> None:
+        left_s = self._claimed_at + CLAIM_PAUSE_S - asyncio.get_running_loop().time()
+        if left_s > 0 and self.active > self._config.slots // 2:
+            self._half_free.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._half_free.wait()
+            except TimeoutError:
+                pass
 
     async def _claim_signalled(self, lease_id: UUID) -> None:
         """Take executions at rest that somebody wants to stop, though every slot is taken: they end at once."""

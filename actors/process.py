@@ -12,24 +12,30 @@ import structlog
 from actors.config import PoolConfig
 from actors.dispatch import Dispatcher, TaskRunner
 from actors.ids import new_id, now_ms
+from actors.knowing import StoredDocuments
 from actors.lease import LeaseKeeper, LeaseReport, LeaseTimes
 from actors.line import Door
 from actors.members import ActorFactory, Member, Reply
+from actors.model_access import HostedModels, ModelAccess
 from actors.outside import StoredOutside
 from actors.owner import Owner, OwnerConfig
+from actors.recorded import RecordedModelsOf
 from actors.supervisor import Supervisor, SupervisorConfig
 from actors.surroundings import Finished, Surroundings
 from actors.sweeping import sweep_for_ever
 from actors.work import Outcome, TaskCall, outputs_of_task, run_work
 from nodes.catalog import load_catalog
 from nodes.outbound import GuardedClient, OutboundPolicy, own_addresses
+from nodes.parsing import FileReader
 from nodes.sandbox import LocalSandbox
 from store.blobs import make_blobs
 from store.children import PostgresChildren
+from store.effects import PostgresEffects
 from store.engine import Pool, StoreConfig, make_pool
 from store.executions import PostgresExecutions
 from store.idempotent_writes import IdempotentWrites
 from store.leases import PostgresLeases
+from store.ledger import WrittenLedger
 from store.moot_signals import MootSignals
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
 from store.partitions import extend_partitions
@@ -37,11 +43,13 @@ from store.requests import PostgresRequests
 from store.writer import GroupWriter
 from workflow.blobs import Blobs
 from workflow.errors import BadInput, Bug, NodeError
+from workflow.ledger import Ledger
 from workflow.ports import Claimed, Flush, LeaseHolder, Verdict
 from workflow.spec import Placement
 from workflow.values import encode
 
 FLUSH_BATCH_MAX = 256
+GATHER_MS = 3.0
 LEASE_LOOK_S = 0.02
 BLOB_GRACE_MS = 3_600_000
 """Longer than any put and the flush or insert that follows it take."""
@@ -82,6 +90,7 @@ class ExecutionProcess:
         self,
         config: PoolConfig,
         tasks: TaskRunner,
+        models: HostedModels,
         *,
         actor_id: str,
         name: str,
@@ -91,6 +100,7 @@ class ExecutionProcess:
     ) -> None:
         self._config = config
         self._tasks = tasks
+        self._models = models
         self._holder = LeaseHolder(
             id=new_id(),
             cluster_id=config.cluster_id,
@@ -121,6 +131,7 @@ class ExecutionProcess:
         writer: GroupWriter[Flush, Verdict] = GroupWriter(
             executions.flush,
             name="flush",
+            gather_ms=GATHER_MS,
             batch_max=FLUSH_BATCH_MAX,
             size_of=flush_size,
             retry_while=lambda: not self._closing,
@@ -135,6 +146,7 @@ class ExecutionProcess:
             )
         )
         blobs = make_blobs(pool, config.blobs_folder)
+        ledger = WrittenLedger(pool)
         around = Surroundings(
             flush=writer.submit,
             blobs=blobs,
@@ -145,6 +157,7 @@ class ExecutionProcess:
             limits=limits,
             http=client,
             outside=_outside(config, pool, blobs, lambda: notifier.notify(QUEUE_CHANNEL)),
+            models=self._models_of(client, ledger, pool),
             child_ended=lambda _parent: notifier.notify(QUEUE_CHANNEL),
             let_go=lambda: notifier.notify(QUEUE_CHANNEL),
         )
@@ -166,6 +179,7 @@ class ExecutionProcess:
             listener.close,
             self._end_lease,
             writer.close,
+            ledger.close,
             notifier.close,
             client.close,
             sandbox.close,
@@ -173,6 +187,18 @@ class ExecutionProcess:
         ]
         if self._holder.dedicated_to is not None:
             await owner.claim_dedicated()
+
+    def _models_of(self, client: GuardedClient, ledger: Ledger, pool: Pool) -> RecordedModelsOf:
+        models = self._config.models
+        return RecordedModelsOf(
+            access=ModelAccess(models, self._models, lambda: client.bare),
+            ledger=ledger,
+            kept=PostgresEffects(pool),
+            prices=models.prices,
+            new_id=new_id,
+            known=StoredDocuments(pool, models.embedding, new_id).of,
+            files=FileReader(),
+        )
 
     @property
     def member(self) -> Member:

@@ -18,7 +18,16 @@ from uuid import UUID
 
 import orjson
 import ray
-from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError, WorkerCrashedError
+from ray.exceptions import (
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.collector import calm_collector
@@ -26,6 +35,7 @@ from actors.config import PoolConfig
 from actors.line import Line, LineLost
 from actors.logging import configure_logging
 from actors.members import Member, Reply
+from actors.model_hosts import RayModels
 from actors.packages import require_own_packages
 from actors.process import ExecutionProcess, SupervisorProcess, TaskHost
 from actors.room import check_room, may_lack_room
@@ -37,6 +47,18 @@ from workflow.ports import Claimed
 SUPERVISOR = "supervisor"
 CTL = "ctl"
 READY_TIMEOUT_S = 60
+HEAD = "node:__internal_head__"
+"""The resource by which Ray marks the head. Who asks for some of it lives there; unlike with a node's id, also on the next head."""
+LOST = (
+    WorkerCrashedError,
+    NodeDiedError,
+    LocalRayletDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    TaskCancelledError,
+)
+"""What Ray raises when the process or the host that did the work has gone, or what it gave with it."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Callable[..., Any])
@@ -97,6 +119,7 @@ class ExecutionActor:
         self._process = ExecutionProcess(
             config,
             RayTasks(),
+            RayModels(config.models),
             actor_id=context.get_actor_id(),
             name=name,
             host=ray.util.get_node_ip_address(),
@@ -193,7 +216,10 @@ class SupervisorActor:
         await self._own.run(self._process.close())
 
 
-SUPERVISOR_ACTOR: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)(SupervisorActor)
+# On the head: its children die with it, so the loss of any other host must not be its loss.
+SUPERVISOR_ACTOR: Any = ray.remote(num_cpus=0, resources={HEAD: 0.001}, max_restarts=-1, max_task_retries=0)(
+    SupervisorActor
+)
 
 
 class RayHandle:
@@ -249,8 +275,9 @@ class RayFactory:
         self._config = config
 
     def hosts(self) -> list[str]:
-        """Return the ids of the Ray nodes that are alive."""
-        return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        """Return the ids of the Ray nodes that are alive, the head's first."""
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        return [node["NodeID"] for node in sorted(alive, key=lambda node: HEAD not in node["Resources"])]
 
     def create(self, name: str, host: str, dedicated_to: UUID | None) -> RayHandle:
         """Make an actor; without node affinity actors that take no CPU scatter unevenly."""
@@ -378,10 +405,10 @@ class RayTasks:
         except asyncio.CancelledError:
             ray.cancel(reference, force=True)
             raise
-        except (WorkerCrashedError, TaskCancelledError, RayActorError, ray.exceptions.OutOfMemoryError) as error:
-            raise WorkerLost(f"the worker process of {call.context.node_id!r} died: {type(error).__name__}") from error
         except RayTaskError as error:
             raise NodeError(f"the Ray task of {call.context.node_id!r} failed: {error.cause}", "task_failed") from error
+        except LOST as error:
+            raise WorkerLost(f"the worker process of {call.context.node_id!r} died: {type(error).__name__}") from error
         if isinstance(outcome, NodeError):
             raise outcome
         return outcome if outcome.data is None else replace(outcome, outputs=orjson.loads(outcome.data))

@@ -5,6 +5,7 @@ and their leases can be ended at once instead of waiting for their time to run o
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -40,8 +41,11 @@ class SupervisorConfig:
 @dataclass(slots=True)
 class _Child:
     handle: ActorHandle
+    host: str
     member: Member
     broken: "asyncio.Task[None]"
+    silent: bool = False
+    """Whether it did not answer when it was last asked."""
 
 
 class Supervisor:
@@ -66,6 +70,7 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
         self._keeping: dict[str, list[asyncio.Task[None]]] = {}
         self._dedicated: dict[UUID, asyncio.Task[None]] = {}
+        self._dedicated_on: dict[UUID, str] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._closing = False
         self._one_writer = asyncio.Lock()
@@ -75,8 +80,11 @@ class Supervisor:
 
     @property
     def members(self) -> list[Member]:
-        """The pool's members with their last known load."""
-        return [child.member for child in self._children.values()]
+        """The pool's members with their last known load; those of a host that does not answer are to be given nothing new."""
+        return [
+            child.member if self._answers(child.host) else replace(child.member, draining=True)
+            for child in self._children.values()
+        ]
 
     async def start(self) -> None:
         """End the leases of former actors, make the pool, begin to look after it."""
@@ -166,12 +174,16 @@ class Supervisor:
         try:
             handle = self._factory.create(name, host, dedicated_to)
             member = await handle.start()
+        except asyncio.CancelledError:
+            if handle is not None:
+                handle.kill()
+            raise
         except Exception as error:  # noqa: BLE001 - whatever kept it from starting, another try is all there is
             self._log.warning("actor.not_started", name=name, host=host, error=f"{type(error).__name__}: {error}")
             if handle is not None:
                 handle.kill()
             return None
-        return _Child(handle, member, self._spawn(handle.hold()))
+        return _Child(handle, host, member, self._spawn(handle.hold()))
 
     async def _due_or_broken(self, child: _Child) -> bool:
         """Wait until an actor has done its share (True) or is gone (False)."""
@@ -210,8 +222,10 @@ class Supervisor:
         try:
             async with asyncio.timeout(2 * STATUS_EVERY_S):
                 status = await child.handle.status()
-        except Exception:  # noqa: BLE001 - the held call says whether it is gone; a slow answer is no news
+        except Exception:  # noqa: BLE001 - the held call says whether it is gone; this only says that it is slow
+            child.silent = True
             return
+        child.silent = False
         child.member = replace(status, draining=status.draining or child.member.draining)
 
     async def _reap_for_ever(self) -> None:
@@ -261,8 +275,7 @@ class Supervisor:
     async def _give_dedicated(self, execution_id: UUID) -> None:
         child = None
         try:
-            host = self._factory.hosts()[0]
-            child = await self._create(f"execution:{execution_id}", host, execution_id)
+            child = await self._create_dedicated(execution_id)
             if child is None:
                 return
             done = asyncio.ensure_future(child.handle.drain())
@@ -275,7 +288,31 @@ class Supervisor:
         finally:
             if child is not None:
                 child.handle.kill()
+            self._dedicated_on.pop(execution_id, None)
             self._dedicated.pop(execution_id, None)
+
+    async def _create_dedicated(self, execution_id: UUID) -> _Child | None:
+        """Make an actor for one execution, where few have theirs; None when it does not start.
+
+        A host that has gone is noticed by its actors' silence, seconds before Ray says so; what is starting there is given up.
+        """
+        hosts = self._factory.hosts()
+        taken = Counter(self._dedicated_on.values())
+        host = min([each for each in hosts if self._answers(each)] or hosts, key=lambda each: taken[each])
+        self._dedicated_on[execution_id] = host
+        starting = asyncio.ensure_future(self._create(f"execution:{execution_id}", host, execution_id))
+        while not (await asyncio.wait({starting}, timeout=STATUS_EVERY_S))[0]:
+            if not self._answers(host):
+                self._log.warning("dedicated.given_up", execution_id=str(execution_id), host=host)
+                starting.cancel()
+                await asyncio.wait({starting})
+                return None
+        return starting.result()
+
+    def _answers(self, host: str) -> bool:
+        """Whether an actor of the pool on this host answers, or none does anywhere."""
+        answering = {child.host for child in self._children.values() if not child.silent}
+        return not answering or host in answering
 
     def _wake_all(self) -> None:
         for child in self._children.values():

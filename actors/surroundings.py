@@ -7,6 +7,7 @@ from uuid import UUID
 from actors.config import EngineLimits
 from actors.dispatch import Dispatcher
 from actors.outside import Nobody, Outside
+from actors.recorded import ModelsOf, NoModelsOf
 from workflow.blobs import Blobs
 from workflow.http import HttpClient, NoHttp
 from workflow.ports import Ending, Flush, Verdict
@@ -27,6 +28,7 @@ class Surroundings:
     limits: EngineLimits
     http: HttpClient = field(default_factory=NoHttp)
     outside: Outside = field(default_factory=Nobody)
+    models: ModelsOf = field(default_factory=NoModelsOf)
     child_ended: Callable[[UUID], None] = lambda _parent: None
     """Told of the parent of an execution that has ended, if it waits for that."""
     let_go: Callable[[], None] = lambda: None

@@ -4,8 +4,11 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workflow.effects import ForgetfulEffects
 from workflow.errors import BadInput, Bug, Fenced, NodeError, RayloomError, Unavailable
 from workflow.http import NoHttp
+from workflow.knowledge import NoKnowledge
+from workflow.models import NoModels
 from workflow.spec import Config, Item, Items, NodeContext, NodeType, Outputs, Placement, Sandbox
 from workflow.waiting import NoChildren, NoRequests, Suspend
 
@@ -45,7 +48,17 @@ class WorkerLost(Unavailable):
 
 def travelling(context: NodeContext) -> NodeContext:
     """Return the context without what stays on the actor."""
-    return replace(context, sandbox=SandboxElsewhere(), http=NoHttp(), requests=NoRequests(), children=NoChildren())
+    return replace(
+        context,
+        sandbox=SandboxElsewhere(),
+        http=NoHttp(),
+        requests=NoRequests(),
+        children=NoChildren(),
+        models=NoModels(),
+        effects=ForgetfulEffects(),
+        knowledge=NoKnowledge(),
+        files=None,
+    )
 
 
 class SandboxElsewhere(Sandbox):

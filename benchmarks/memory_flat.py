@@ -34,6 +34,7 @@ from store.engine import StoreConfig, make_pool
 from store.executions import PostgresExecutions
 from store.migrate import migrate
 from workflow.errors import NodeError
+from workflow.models import NoModels
 from workflow.ports import NewExecution
 
 CODE = "return [{'text': items[0]['text'][1:] + 'x'}]"
@@ -59,7 +60,7 @@ def chain(nodes: int) -> dict[str, Any]:
 async def execute(dsn: str, nodes: int, kib: int) -> dict[str, Any]:
     """Run one chain in this process and return its figures."""
     config = PoolConfig(dsn=dsn, cluster_id="bench", size=1)
-    process = ExecutionProcess(config, NoTasks(), actor_id="a", name="a", host="here", pid=1)
+    process = ExecutionProcess(config, NoTasks(), NoModels(), actor_id="a", name="a", host="here", pid=1)
     await process.start()
     before = psutil.Process().memory_info().rss
     pool = make_pool(StoreConfig(dsn=dsn))

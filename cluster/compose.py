@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 
 from cluster.home import Home
 from cluster.ports import Ports
-from configs.settings import OWN_API, RAY_WORKER_PORTS, Settings
+from configs.settings import OWN_API, RAY_WORKER_PORTS, HostedModelSettings, Settings
 
 NAMESPACE = "rayloom"
 APPLICATION = "rayloom"
 BUILDER = "serve_app.deployment:build"
+SOURCE_FIELDS = ("source", "sha256", "hub", "query_prefix", "passage_prefix", "batch_max")
+"""What of a model's settings says where it comes from; the rest says how it is held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class DriverPlan:
     namespace: str
     pool: dict[str, Any]
     application: dict[str, Any]
+    models: dict[str, Any]
     builder: str
     host: str
     port: int
@@ -98,6 +101,33 @@ def application_arguments(settings: Settings, home: Home, ports: Ports, dsn: str
         "limits": settings.limits.model_dump(),
         "link_key": home.secrets().link_key,
         "public_url": public_url(settings, ports),
+        "models": models(settings),
+    }
+
+
+def models(settings: Settings) -> dict[str, Any]:
+    """Return the values of `actors.models.ModelsConfig`."""
+    chosen = settings.models
+    return {
+        "embedding": chosen.embedding,
+        "embeddings": [_hosted(name, model) for name, model in chosen.embeddings.items()],
+        "language": [_hosted(name, model) for name, model in chosen.language.items()],
+        "provider": chosen.provider,
+        "providers": [
+            {"name": name, **provider.model_dump(), "api_key": chosen.api_keys.get(name, "")}
+            for name, provider in chosen.providers.items()
+        ],
+        "prices": {
+            name: {"prompt": str(price.prompt), "completion": str(price.completion)}
+            for name, price in chosen.prices.items()
+        },
+    }
+
+
+def _hosted(name: str, model: HostedModelSettings) -> dict[str, Any]:
+    return {
+        "source": {"name": name, **model.model_dump(include=set(SOURCE_FIELDS))},
+        **model.model_dump(exclude=set(SOURCE_FIELDS)),
     }
 
 
@@ -108,6 +138,7 @@ def driver_plan(settings: Settings, home: Home, ports: Ports, dsn: str, address:
         namespace=NAMESPACE,
         pool=pool_arguments(settings, home, ports, dsn),
         application=application_arguments(settings, home, ports, dsn),
+        models=models(settings),
         builder=BUILDER,
         host=settings.serve.host,
         port=ports.api,

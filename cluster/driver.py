@@ -75,6 +75,7 @@ class Driver:
             pool.result()
         self._done("pool", "api")
         _run_application(self._plan)
+        _deploy_models(self._plan)
         self._await_ready()
         self._report.api_ready = True
         self._done("api", "ready")
@@ -96,9 +97,11 @@ class Driver:
             return
         from ray import serve
 
-        from actors import remote
+        from actors import model_hosts, remote
+        from actors.models import ModelsConfig
 
         serve.delete(APPLICATION)
+        model_hosts.remove(ModelsConfig.of(self._plan.models))
         remote.remove_supervisor()
 
     def fail(self, error: BaseException) -> None:
@@ -110,10 +113,12 @@ class Driver:
     def _create_pool(self) -> None:
         from actors import remote
         from actors.config import PoolConfig
+        from actors.models import ModelsConfig
 
         # One that an earlier driver made would have no warm task workers any more: its job is over.
         remote.remove_supervisor()
-        remote.ensure_supervisor(PoolConfig(**self._plan.pool))
+        models = ModelsConfig.of(self._plan.models)
+        remote.ensure_supervisor(PoolConfig(**self._plan.pool, models=models))
 
     def _await_ready(self) -> None:
         deadline_s = self._now_s() + READY_LIMIT_S
@@ -140,7 +145,9 @@ def _start_serve(plan: DriverPlan) -> None:
 
     # Named explicitly: with it HAProxy and the replicas listen there only. Serve's access log stalls requests for up to
     # 28 ms when its buffer is written; the API writes its own line.
+    # The API lives on the head; a proxy on another host, where replicas of models are, would be one that nobody asks.
     serve.start(
+        proxy_location="HeadOnly",
         http_options={"host": plan.host, "port": plan.port},
         logging_config={"enable_access_log": False},
     )
@@ -156,6 +163,13 @@ def _run_application(plan: DriverPlan) -> None:
         serve.run(application, name=APPLICATION, route_prefix="/", blocking=False)
     except RuntimeError as error:
         raise Unavailable(f"the API cannot be deployed: {_cause() or error}", "not_deployed") from error
+
+
+def _deploy_models(plan: DriverPlan) -> None:
+    from actors import model_hosts
+    from actors.models import ModelsConfig
+
+    model_hosts.deploy(ModelsConfig.of(plan.models))
 
 
 def _cause() -> str:

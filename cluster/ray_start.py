@@ -24,6 +24,12 @@ LOG_BYTES_MAX = 64 * 1024 * 1024
 LOG_FILES_KEPT = 2
 SESSIONS_KEPT = 2
 HAPROXY_THREADS_MAX = 4
+HEALTH_CHECKS = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""How soon Ray gives a host up, and with it the tasks that ran there: with its own periods after 14 s (measured)."""
 
 
 def start_command(settings: Settings, home: Home, ports: Ports) -> list[str]:
@@ -66,6 +72,7 @@ def ray_environment(
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_worker_niceness": "0",
+        **HEALTH_CHECKS,
         "RAY_START_HOOK": "cluster.ray_start.without_client_server",
         "RAY_ROTATION_MAX_BYTES": str(LOG_BYTES_MAX),
         "RAY_ROTATION_BACKUP_COUNT": str(LOG_FILES_KEPT),

@@ -9,6 +9,7 @@ lost.
 import ipaddress
 import os
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from yaml import YAMLError
 DEFAULTS_FILE = Path(__file__).with_name("default.yaml")
 
 Positive = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 ListenPort = Annotated[int, Field(ge=0, le=65535)]
 
 # Ray gives these to its worker processes (`ray start --min-worker-port --max-worker-port`): our own must stay outside.
@@ -150,6 +152,7 @@ class LimitSettings(_Section):
     """The largest of everything that comes in."""
 
     body_bytes_max: Positive
+    upload_bytes_max: Positive
     queued_per_workspace_max: Annotated[int, Field(ge=0)]
     input_bytes_max: Positive
     output_bytes_max: Positive
@@ -158,6 +161,70 @@ class LimitSettings(_Section):
     crashes_max: Positive
     wait_s_max: Positive
     depth_max: Positive
+
+
+class HostedModelSettings(_Section):
+    """One model that replicas hold."""
+
+    source: str
+    sha256: str = ""
+    gpu: Annotated[float, Field(ge=0, le=8)] = 0.0
+    replicas_max: Positive = 1
+    queued_max: Positive = 1_000
+    idle_s: Annotated[float, Field(gt=0)] = 600.0
+    threads: Positive = 1
+
+
+class EmbeddingModelSettings(HostedModelSettings):
+    """One model that embeds texts."""
+
+    hub: bool = False
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    batch_max: Positive = 64
+
+
+class LanguageModelSettings(HostedModelSettings):
+    """One language model in llama.cpp's format."""
+
+    context_tokens: Positive = 8_192
+    parallel: Positive = 2
+
+
+class ProviderSettings(_Section):
+    """Where language models are asked."""
+
+    adapter: Literal["openai", "anthropic", "gemini", "hosted"]
+    base_url: str = ""
+    model: str = ""
+
+
+class PriceSettings(_Section):
+    """US dollars for a million tokens."""
+
+    prompt: Annotated[Decimal, Field(ge=0)]
+    completion: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+
+
+class ModelSettings(_Section):
+    """The models that replicas hold."""
+
+    embedding: str
+    embeddings: dict[Name, EmbeddingModelSettings]
+    language: dict[Name, LanguageModelSettings]
+    provider: str
+    providers: dict[Name, ProviderSettings]
+    api_keys: dict[Name, str] = Field(repr=False)
+    prices: dict[Annotated[str, Field(pattern=r"^[^/]+/.+$")], PriceSettings]
+
+    @model_validator(mode="after")
+    def _the_default_is_there(self) -> "ModelSettings":
+        if self.embedding and self.embedding not in self.embeddings:
+            raise ValueError(f"embedding names {self.embedding!r}, which is not among the embeddings")
+        for name in (*filter(None, [self.provider]), *self.api_keys):
+            if name not in self.providers:
+                raise ValueError(f"{name!r} is not among the providers")
+        return self
 
 
 class Settings(BaseSettings):
@@ -174,6 +241,7 @@ class Settings(BaseSettings):
     serve: ServeSettings
     outbound: OutboundSettings
     blobs: BlobSettings
+    models: ModelSettings
     limits: LimitSettings
 
     @field_validator("home")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RAYLOOM = Path(sys.executable).with_name("rayloom")
-ORDER = ("installed_packages", "word_frequencies", "batches", "file_report", "paged_service")
-LIMIT_S = 120
+ORDER = ("installed_packages", "word_frequencies", "batches", "file_report", "paged_service", "questions")
+LIMIT_S = 240
 
 
 def base_url() -> str:

@@ -11,6 +11,8 @@ from serve_app.openapi import describe
 from serve_app.problems import answer_errors
 from serve_app.requests import RespondBody
 from serve_app.routes import (
+    collections,
+    documents,
     events,
     execution_control,
     execution_items,
@@ -19,12 +21,14 @@ from serve_app.routes import (
     health,
     hitl,
     node_types,
+    rag,
     repeats,
     respond,
     workflow_files,
     workflow_versions,
     workflows,
 )
+from serve_app.routes.collections import CollectionBody
 from serve_app.routes.execution_lists import BulkDelete
 from serve_app.services import Services
 
@@ -60,12 +64,15 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         node_types,
         hitl,
         respond,
+        collections,
+        documents,
+        rag,
     ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     answer_errors(app)
     answer_replays(app)
-    describe(app, BulkDelete, RespondBody)
+    describe(app, BulkDelete, CollectionBody, RespondBody)
     app.add_middleware(Once, state=app.state)
     app.add_middleware(Observe, state=app.state)
     return app

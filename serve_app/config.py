@@ -1,7 +1,9 @@
 """What a replica is told when it is made: plain values, since it does not have its driver's environment."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
+
+from actors.models import ModelsConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,6 +11,8 @@ class ApiLimits:
     """Limits of what may be asked."""
 
     body_bytes_max: int = 16 * 1024 * 1024
+    upload_bytes_max: int = 50 * 1024 * 1024
+    """The largest document."""
     input_bytes_max: int = 4 * 1024 * 1024
     blob_above_bytes: int = 65_536
     """An input larger than this is kept as a blob."""
@@ -22,7 +26,7 @@ class ApiLimits:
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
         """Take what concerns the API from the limits of all parts."""
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
 
@@ -39,3 +43,4 @@ class ApiConfig:
     """Signs the links by which requests are answered without a login (hex)."""
     public_url: str = ""
     """What links begin with."""
+    models: ModelsConfig = field(default_factory=ModelsConfig)

@@ -8,8 +8,10 @@ from ray import serve
 
 from actors.collector import calm_collector
 from actors.logging import configure_logging
+from actors.model_hosts import RayModels
+from actors.models import ModelsConfig
 from actors.packages import require_own_packages
-from actors.remote import RayPool
+from actors.remote import HEAD, RayPool
 from serve_app.app import create_app
 from serve_app.config import ApiConfig, ApiLimits
 from serve_app.services import Services, open_services
@@ -22,7 +24,7 @@ class Api:
 
 
 def build(arguments: dict[str, Any]) -> serve.Application:
-    """Return the Serve application. `arguments`: dsn, namespace, replicas, blobs_folder, limits, link_key, public_url."""
+    """Return the Serve application. `arguments`: dsn, namespace, replicas, blobs_folder, limits, link_key, public_url, models."""
     config = ApiConfig(
         dsn=arguments["dsn"],
         namespace=arguments["namespace"],
@@ -30,6 +32,7 @@ def build(arguments: dict[str, Any]) -> serve.Application:
         blobs_folder=arguments["blobs_folder"],
         link_key=arguments["link_key"],
         public_url=arguments["public_url"],
+        models=ModelsConfig.of(arguments["models"]),
     )
 
     def make_app() -> FastAPI:
@@ -37,7 +40,7 @@ def build(arguments: dict[str, Any]) -> serve.Application:
         configure_logging()
 
         def services() -> AbstractAsyncContextManager[Services]:
-            return open_services(config, RayPool(config.namespace))
+            return open_services(config, RayPool(config.namespace), RayModels(config.models))
 
         app = create_app(services)
         calm_collector()
@@ -47,7 +50,8 @@ def build(arguments: dict[str, Any]) -> serve.Application:
         name="api",
         num_replicas=arguments["replicas"],
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
-        ray_actor_options={"num_cpus": 0},
+        # On the head, where its proxy is: a replica listens on the same address, which need not be reachable from there.
+        ray_actor_options={"num_cpus": 0, "resources": {HEAD: 0.001}},
         graceful_shutdown_timeout_s=5,
         health_check_period_s=5,
         health_check_timeout_s=10,

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.ids import new_id
 from serve_app.bodies import keep_body
+from serve_app.uploads import ENVELOPE_BYTES, is_multipart
 from store.idempotent_writes import Answer, IdempotentWrites, Refused, Reserved
 from workflow.errors import Conflict, StoreUnavailable, Unprocessable
 from workflow.ids import derived_id
@@ -170,7 +171,10 @@ async def begin(request: Request, workspace_id: UUID, caller_id: UUID) -> None:
     attempt: Attempt | None = request.scope.get(ATTEMPT)
     if attempt is None:
         return
-    body = await keep_body(request, request.app.state.services.config.limits.body_bytes_max)
+    limits = request.app.state.services.config.limits
+    body = await keep_body(
+        request, limits.upload_bytes_max + ENVELOPE_BYTES if is_multipart(request) else limits.body_bytes_max
+    )
     key = presented_key(request)
     asked = (
         request.method,

@@ -3,16 +3,21 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
 
 from actors.ids import new_id
+from actors.knowing import StoredDocuments
 from actors.members import PoolPort
+from actors.model_access import HostedModels, ModelAccess
 from actors.pool import ActorPool
+from actors.recorded import OnBehalf, RecordedModelsOf
 from nodes.catalog import load_catalog
 from nodes.sandbox.expression_syntax import expression_faults
 from serve_app.accepting import Acceptor
@@ -26,10 +31,12 @@ from serve_app.queue_room import QueueRoom
 from store.api_keys import ApiKeys
 from store.blobs import make_blobs
 from store.deleting import Deleting
-from store.engine import StoreConfig, make_engine, make_pool
+from store.effects import PostgresEffects
+from store.engine import Pool, StoreConfig, make_engine, make_pool
 from store.executions import PostgresExecutions
 from store.idempotent_writes import IdempotentWrites
 from store.inbox import Inbox
+from store.ledger import WrittenLedger
 from store.listing import Listing
 from store.node_items import NodeItems
 from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
@@ -44,14 +51,18 @@ from workflow.blobs import Blobs
 from workflow.compile import Compiler
 from workflow.concurrency import ConcurrencyTemplate
 from workflow.document import Document
+from workflow.ledger import Ledger
+from workflow.models import Models
 from workflow.ports import Accepted, Isolation, NewExecution
 from workflow.spec import Catalog, JsonObject
 from workflow.sub_workflows import names_of
 
 ACCEPT_BATCH_MAX = 128
 ACCEPT_LIMITED_BATCH_MAX = 32
+T = TypeVar("T")
 DEFINITIONS_KEPT_MAX = 512
 CURRENT_TTL_S = 2.0
+GATHER_MS = 3.0
 ACCEPT_PATIENCE_S = 5.0
 """A restart of the database is over by then; asking again with the same ids is safe."""
 ACCEPT_PAUSE_S = 12.0
@@ -100,6 +111,8 @@ class Versions:
         self._documents = documents
         self._known: OrderedDict[tuple[UUID, UUID, int], Runnable] = OrderedDict()
         self._current: dict[tuple[UUID, UUID], tuple[float, int]] = {}
+        self._asked: dict[tuple[UUID | int, ...], asyncio.Task[Any]] = {}
+        """Reads that are under way, by what they read."""
 
     async def current(self, workspace_id: UUID, workflow_id: UUID) -> Runnable:
         """Return the version that is, or was a moment ago, current. Raises `NotFound`."""
@@ -108,7 +121,9 @@ class Versions:
             return await self.version(workspace_id, workflow_id, number)
         if number:  # those who ask meanwhile use what is known, or they would all go to the database at once
             self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, number)
-        number = await self._workflows.current_version(workspace_id, workflow_id)
+        number = await self._once(
+            (workspace_id, workflow_id), lambda: self._workflows.current_version(workspace_id, workflow_id)
+        )
         if len(self._current) > DEFINITIONS_KEPT_MAX:
             self._current.clear()
         self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, number)
@@ -117,27 +132,40 @@ class Versions:
     def forget(self, workspace_id: UUID, workflow_id: UUID) -> None:
         """A next version was made here: ask again which one is current."""
         self._current.pop((workspace_id, workflow_id), None)
+        self._asked.pop((workspace_id, workflow_id), None)
+
+    async def _once(self, what: tuple[UUID | int, ...], ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return what is asked, from the question that is under way where there is one."""
+        task = self._asked.get(what)
+        if task is None:
+            task = self._asked[what] = asyncio.get_running_loop().create_task(ask(), context=Context())
+            task.add_done_callback(lambda done: self._asked.pop(what) if self._asked.get(what) is done else None)
+        answer: T = await asyncio.shield(task)
+        return answer
 
     async def version(self, workspace_id: UUID, workflow_id: UUID, number: int) -> Runnable:
         """Return a version. Raises `NotFound`."""
         key = (workspace_id, workflow_id, number)
         known = self._known.get(key)
         if known is None:
-            found = await self._workflows.get_version(workspace_id, workflow_id, number)
-            document: Document = await self._documents.apart([found.definition], lambda one: one)
-            definition = orjson.dumps(found.definition)
-            known = Runnable(
-                version=number,
-                name=document.name,
-                definition=definition,
-                nodes_total=len(document.nodes),
-                isolation=document.settings.isolation,
-                input_schema=document.input_schema,
-                concurrency=ConcurrencyTemplate(document.settings.concurrency, workflow_id, document.name),
-            )
-            self._known[key] = known
-            if len(self._known) > DEFINITIONS_KEPT_MAX:
-                self._known.popitem(last=False)
+            known = await self._once(key, lambda: self._read(*key))
+        return known
+
+    async def _read(self, workspace_id: UUID, workflow_id: UUID, number: int) -> Runnable:
+        found = await self._workflows.get_version(workspace_id, workflow_id, number)
+        document: Document = await self._documents.apart([found.definition], lambda one: one)
+        known = Runnable(
+            version=number,
+            name=document.name,
+            definition=orjson.dumps(found.definition),
+            nodes_total=len(document.nodes),
+            isolation=document.settings.isolation,
+            input_schema=document.input_schema,
+            concurrency=ConcurrencyTemplate(document.settings.concurrency, workflow_id, document.name),
+        )
+        self._known[workspace_id, workflow_id, number] = known
+        if len(self._known) > DEFINITIONS_KEPT_MAX:
+            self._known.popitem(last=False)
         return known
 
 
@@ -163,6 +191,7 @@ def _writer(executions: PostgresExecutions, name: str, batch_max: int) -> GroupW
         executions.accept,
         name=name,
         batch_max=batch_max,
+        gather_ms=GATHER_MS,
         size_of=lambda new: len(new.input) + len(new.definition or b""),
     )
 
@@ -190,11 +219,30 @@ class Services:
     acceptor: Acceptor
     follower: Follower
     pool: ActorPool
+    knowledge: StoredDocuments
+    recorded: RecordedModelsOf
     metrics: Metrics
+
+    def models(self, workspace_id: UUID, user_id: UUID) -> Models:
+        """Return the models that replicas hold; what a user asks of them is noted."""
+        return self.recorded.on_behalf(OnBehalf(workspace_id=workspace_id, user_id=user_id))
+
+
+def _recorded(
+    config: ApiConfig, hosted: HostedModels, connections: Pool, ledger: Ledger, knowledge: StoredDocuments
+) -> RecordedModelsOf:
+    return RecordedModelsOf(
+        access=ModelAccess(config.models, hosted),
+        ledger=ledger,
+        kept=PostgresEffects(connections),
+        prices=config.models.prices,
+        new_id=new_id,
+        known=knowledge.of,
+    )
 
 
 @asynccontextmanager
-async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Services]:
+async def open_services(config: ApiConfig, port: PoolPort, hosted: HostedModels) -> AsyncIterator[Services]:
     """Make the services and begin their background work; undo both at the end."""
     store = StoreConfig(dsn=config.dsn, application_name="rayloom-api", pool_size_min=2, pool_size_max=6)
     connections = make_pool(store)
@@ -217,6 +265,8 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
     )
     workflows = Workflows(engine)
     depths = QueueDepths(connections)
+    knowledge = StoredDocuments(connections, config.models.embedding, new_id)
+    ledger = WrittenLedger(connections)
     try:
         yield Services(
             config=config,
@@ -231,6 +281,8 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
             node_items=NodeItems(engine, blobs),
             inbox=Inbox(connections, new_id),
             repeating=Repeating(connections),
+            knowledge=knowledge,
+            recorded=_recorded(config, hosted, connections, ledger, knowledge),
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows, documents),
@@ -254,6 +306,7 @@ async def open_services(config: ApiConfig, port: PoolPort) -> AsyncIterator[Serv
         documents.close()
         await listener.close()
         await inserts.close()
+        await ledger.close()
         await notifier.close()
         await engine.dispose()
         await connections.close()

@@ -18,6 +18,7 @@ from store.listing import ExecutionFilter, conditions
 from store.outages import transaction
 from store.tables import (
     blob_references,
+    effect_results,
     executions,
     hitl_requests,
     idempotency_keys,
@@ -39,6 +40,7 @@ OWNED = (
     (hitl_requests, hitl_requests.c.execution_id),
     (idempotency_keys, idempotency_keys.c.execution_id),
     (blob_references, blob_references.c.execution_id),
+    (effect_results, effect_results.c.execution_id),
 )
 
 

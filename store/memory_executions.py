@@ -388,6 +388,7 @@ class MemoryExecutions:
             isolation=row.new.isolation,
             concurrency_key=row.new.concurrency.key if row.new.concurrency else "",
             held=row.held,
+            signalled=any(signal.execution_id == row.new.id for signal in self._store.unread.values()),
         )
 
     def _definition(self, row: StoredExecution) -> tuple[bytes, str]:

@@ -1,7 +1,7 @@
 """Wake-ups through LISTEN and NOTIFY: hints, never truth. Every receiver also polls, so a lost one costs time only.
 
 A notifying commit takes a lock of the whole database, so notifications never ride in a hot transaction: a `Notifier`
-gathers them on a connection of its own and sends each channel's at most once per 10 ms.
+gathers them on a connection of its own and sends each channel's at most once per 10 ms, and less often when many come.
 """
 
 import asyncio
@@ -21,6 +21,9 @@ EVENTS_CHANNEL = "rayloom_events"
 
 NOTIFY = "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[]) AS notice (channel, payload)"
 INTERVAL_MS = 10
+CROWD = 16
+"""With more hints than this in one sending, the next one waits `CROWDED_TIMES` as long: then nobody is the first to ask."""
+CROWDED_TIMES = 5
 PAYLOAD_BYTES_MAX = 7_500
 PENDING_IDS_MAX = 20_000
 RECONNECT_MS = 500
@@ -35,6 +38,7 @@ class Notifier:
         self._application_name = application_name
         self._interval_ms = interval_ms
         self._pending: dict[str, set[UUID]] = {}
+        self._hints = 0
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -44,6 +48,7 @@ class Notifier:
         ids = self._pending.setdefault(channel, set())
         if identity is not None and len(ids) < PENDING_IDS_MAX:
             ids.add(identity)
+        self._hints += 1
         self._arrived.set()
         if self._task is None and not self._closing:
             self._task = asyncio.get_running_loop().create_task(
@@ -65,10 +70,11 @@ class Notifier:
                 await self._arrived.wait()
                 continue
             batch, self._pending = self._pending, {}
+            crowded, self._hints = self._hints > CROWD, 0
             try:
                 connection = connection or await self._connect()
                 await self._send(connection, batch)
-                pause_ms = self._interval_ms
+                pause_ms = self._interval_ms * (CROWDED_TIMES if crowded else 1)
             except (psycopg.Error, OSError):
                 if connection is not None:
                     await connection.close()

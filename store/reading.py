@@ -110,7 +110,7 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
     identity, workspace, workflow, version, name, definition, data, epoch, last_seq, losses, crashes, isolation = row[
         :12
     ]
-    ref, depth, deadline_ms, priority, triggered_by, parent, trigger_type, concurrency_key, held = row[12:]
+    ref, depth, deadline_ms, priority, triggered_by, parent, trigger_type, concurrency_key, held, signalled = row[12:]
     return Claimed(
         id=identity,
         workspace_id=workspace,
@@ -134,6 +134,7 @@ def claimed_from(row: tuple[Any, ...]) -> Claimed:
         trigger_type=trigger_type,
         concurrency_key=concurrency_key,
         held=held,
+        signalled=signalled,
     )
 
 

@@ -92,7 +92,8 @@ SELECT t.id, t.workspace_id, t.workflow_id, t.workflow_version, COALESCE(v.name,
         'settings', v.settings)::text),
     t.input_data::text, t.epoch, t.last_seq, t.losses, t.crashes, t.isolation,
     t.input_ref::text, t.depth, (extract(epoch FROM t.deadline_at) * 1000)::bigint, t.priority, t.triggered_by, t.parent, t.trigger_type,
-    t.concurrency_key, t.held
+    t.concurrency_key, t.held,
+    EXISTS (SELECT FROM signals s WHERE s.execution_id = t.id AND s.read_at IS NULL)
 """
 VERSION_OF_TAKEN = "LEFT JOIN workflow_versions v ON v.workflow_id = t.workflow_id AND v.version = t.workflow_version"
 

@@ -6,18 +6,22 @@ with its key order and numbers, so that a recovered execution sees the same byte
 
 from typing import Any
 
+from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import (
     ARRAY,
     JSON,
     BigInteger,
     Boolean,
     Column,
+    Computed,
+    Date,
     DateTime,
     Double,
     ForeignKey,
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     SmallInteger,
     Table,
     Text,
@@ -26,7 +30,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
@@ -373,4 +377,135 @@ audit_entries = Table(
     _required("ip_address", Text(), "''"),
     _required("user_agent", Text(), "''"),
     _stamp("created_at"),
+)
+
+effect_results = Table(
+    "effect_results",
+    metadata,
+    Column("execution_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    _required("workspace_id", Uuid()),
+    _required("result", JSON()),
+    _stamp("created_at"),
+)
+
+model_calls = Table(
+    "model_calls",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _required("workspace_id", Uuid()),
+    Column("execution_id", Uuid),
+    Column("workflow_id", Uuid),
+    Column("user_id", Uuid),
+    _required("node_id", Text(), "''"),
+    _required("run_index", Integer(), "0"),
+    _required("attempt", Integer(), "0"),
+    _required("kind", Text()),
+    _required("provider", Text(), "''"),
+    _required("model", Text()),
+    _required("device", Text()),
+    _required("host", Text()),
+    _required("pid", Integer()),
+    _required("gpu_ids", ARRAY(Text()), "'{}'"),
+    _required("batch_sizes", ARRAY(Integer()), "'{}'"),
+    _required("prompt_tokens", BigInteger(), "0"),
+    _required("completion_tokens", BigInteger(), "0"),
+    _required("estimated", Boolean(), "false"),
+    Column("cost_usd", Numeric(18, 10)),
+    _required("duration_ms", Double()),
+    _stamp("created_at"),
+)
+
+usage_tracking = Table(
+    "usage_tracking",
+    metadata,
+    _required("workspace_id", Uuid()),
+    Column("user_id", Uuid),
+    _required("date", Date()),
+    _required("compile_count", BigInteger(), "0"),
+    _required("execute_count", BigInteger(), "0"),
+    _required("chat_count", BigInteger(), "0"),
+    _required("embed_count", BigInteger(), "0"),
+    _required("tokens_used", BigInteger(), "0"),
+    _required("credits_used", Numeric(18, 4), "0"),
+    _required("estimated_cost", Numeric(18, 10), "0"),
+    UniqueConstraint("workspace_id", "user_id", "date", postgresql_nulls_not_distinct=True),
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _required("workspace_id", Uuid()),
+    _required("name", Text()),
+    _required("description", Text(), "''"),
+    _required("embedding_model", Text()),
+    _required("dimension", Integer(), "0"),
+    _required("chunk_tokens", Integer()),
+    _required("overlap_tokens", Integer()),
+    _stamp("created_at"),
+    UniqueConstraint("workspace_id", "name"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _required("workspace_id", Uuid()),
+    Column("collection_id", Uuid, ForeignKey("collections.id"), nullable=False),
+    Column("user_id", Uuid),
+    _required("name", Text()),
+    _required("file_type", Text()),
+    _required("status", Text(), "'pending'"),
+    _required("size_bytes", BigInteger()),
+    _required("sha256", LargeBinary()),
+    _required("content_text", Text(), "''"),
+    _required("chunk_count", Integer(), "0"),
+    Column("page_count", Integer),
+    _required("tags", ARRAY(Text()), "'{}'"),
+    _required("metadata", JSONB(), "'{}'"),
+    _required("folder", Text(), "''"),
+    _required("sharing_mode", Text(), "'private'"),
+    _required("is_shared", Boolean(), "false"),
+    _moment("shared_at"),
+    _required("error_code", Text(), "''"),
+    _required("error_message", Text(), "''"),
+    Column("execution_id", Uuid),
+    Column("effect_key", Text),
+    _required("revision", Integer(), "0"),
+    _required("live_revision", Integer(), "0"),
+    _stamp("created_at"),
+    _stamp("updated_at"),
+    _moment("indexed_at"),
+)
+
+document_files = Table(
+    "document_files",
+    metadata,
+    Column("document_id", Uuid, ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    _required("data", LargeBinary()),
+)
+
+document_chunks = Table(
+    "document_chunks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _required("workspace_id", Uuid()),
+    _required("collection_id", Uuid()),
+    Column("document_id", Uuid, ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
+    _required("revision", Integer()),
+    _required("live", Boolean(), "false"),
+    _required("chunk_index", Integer()),
+    _required("content", Text()),
+    _required("token_count", Integer()),
+    _required("start_char", Integer()),
+    _required("end_char", Integer()),
+    Column("page_number", Integer),
+    Column("embedding", VECTOR(), nullable=False),
+    _required("dimension", Integer()),
+    _required("embedding_model", Text()),
+    _required("metadata", JSONB(), "'{}'"),
+    Column("words", TSVECTOR, Computed("to_tsvector('english'::regconfig, content)", persisted=True)),
+    UniqueConstraint("document_id", "revision", "chunk_index"),
 )

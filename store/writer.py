@@ -16,6 +16,8 @@ from workflow.errors import StoreUnavailable, Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
+CROWD = 8
+"""After a batch of so many the next one gathers, where that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,9 @@ class _Waiting(Generic[T, R]):
 class GroupWriter(Generic[T, R]):
     """Groups what many coroutines submit into batches for `flush`, which answers each item in order.
 
+    After a batch of `CROWD` or more, the next one gathers for `gather_ms`: a statement costs the more by itself than by its rows.
+    Who comes alone never waits for that.
+
     On `StoreUnavailable` a batch is tried again while `retry_while()` is true, else its waiters get the error.
     On any other error the batch is halved until the bad item stands alone: only its waiter gets the error.
     """
@@ -52,6 +57,7 @@ class GroupWriter(Generic[T, R]):
         name: str,
         batch_max: int = 256,
         bytes_max: int = 4 * 1024 * 1024,
+        gather_ms: float = 0,
         size_of: Callable[[T], int] | None = None,
         retry_while: Callable[[], bool] = lambda: False,
         backoff: Backoff | None = None,
@@ -61,6 +67,8 @@ class GroupWriter(Generic[T, R]):
         self._name = name
         self._batch_max = batch_max
         self._bytes_max = bytes_max
+        self._gather_s = gather_ms / 1000
+        self._crowded = False
         self._size_of = size_of
         self._retry_while = retry_while
         self._backoff = backoff or Backoff()
@@ -108,7 +116,11 @@ class GroupWriter(Generic[T, R]):
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            await self._write(self._next_batch())
+            if self._crowded and len(self._queue) < self._batch_max and not self._closing:
+                await asyncio.sleep(self._gather_s)
+            batch = self._next_batch()
+            self._crowded = self._gather_s > 0 and len(batch) >= CROWD
+            await self._write(batch)
 
     def _next_batch(self) -> list[_Waiting[T, R]]:
         batch: list[_Waiting[T, R]] = []

@@ -125,12 +125,18 @@ class Api:
 
 
 class RunningInstance:
-    """One Rayloom with a home of its own; `settings` are environment variables without `RAYLOOM_`: `POOL__SIZE=2`."""
+    """One Rayloom with a home of its own; `settings` are environment variables without `RAYLOOM_`: `POOL__SIZE=2`.
 
-    def __init__(self, proxy: str = "haproxy", **settings: object) -> None:
+    `command` is `rayloom` of the environment that it runs in.
+    """
+
+    def __init__(self, proxy: str = "haproxy", command: Path = COMMAND, **settings: object) -> None:
+        self._command = command
         self.root = Path(tempfile.mkdtemp(prefix="rlt-", dir="/tmp"))
         self.home = self.root / "h"
         self.settings = {"SERVE__PROXY": proxy, "SERVE__PORT": 0, "RAY__DASHBOARD_PORT": 0, **settings}
+        self.hosts = 1
+        """How many hosts there are, each with a pool of `POOL__SIZE`."""
         self.api: Api
         self._password = ""
         self._database_port = 0
@@ -143,7 +149,7 @@ class RunningInstance:
     def command(self, *arguments: str, limit_s: float) -> str:
         """Run `rayloom …` and return what it said."""
         done = subprocess.run(
-            [COMMAND, *arguments],
+            [self._command, *arguments],
             env=self._environment(),
             cwd=self.root,
             stdin=subprocess.DEVNULL,
@@ -218,13 +224,12 @@ class RunningInstance:
         print(f"\nthe logs are kept in {kept}")
 
     def until_healthy(self, limit_s: float = HEALTHY_LIMIT_S) -> None:
-        """Return when everything is there: parts, pool, API."""
-        size = int(str(self.settings["POOL__SIZE"]))
+        """Return when everything is there: parts, the pool of every host, API."""
 
         def healthy() -> bool:
             with contextlib.suppress(httpx2.HTTPError, psycopg.Error):
                 answer = self.api.http.get("/health/ready", timeout=3)
-                live = len(self.leases())
+                live, size = len(self.leases()), self.hosts * int(str(self.settings["POOL__SIZE"]))
                 return answer.status_code == 200 and answer.json()["actors"] == size and live == size
             return False
 

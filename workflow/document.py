@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from workflow.errors import InvalidDefinition
 from workflow.findings import Finding, Severity
+from workflow.models import Gpu
 from workflow.ports import Isolation, OnLimit
 from workflow.retry import RetryPolicy
 from workflow.spelling import respell
@@ -33,6 +34,11 @@ class Resources(_Part):
 
     cpu: float = Field(default=0, ge=0, le=1024, description="cores; fractions are allowed")
     memory: int = Field(default=0, ge=0, description="bytes")
+    gpu: Gpu | None = Field(
+        default=None,
+        description="`required`: it fails at once where the cluster has none; `preferred`: it uses one where there is one; by default "
+        "as the node's type does: models prefer one, other work uses none",
+    )
 
     @property
     def any(self) -> bool:

@@ -184,6 +184,8 @@ class Claimed:
     """What its end may make room for; empty where it has none."""
     held: bool = False
     """Whether it was held by its concurrency key and is claimed only because somebody wants to stop it."""
+    signalled: bool = False
+    """Whether a signal for it was unread when it was claimed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,11 @@ from enum import StrEnum
 from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
 from uuid import UUID
 
+from workflow.effects import ForgetfulEffects, RunEffects
 from workflow.errors import NodeError
 from workflow.http import HttpClient, NoHttp
+from workflow.knowledge import Files, Knowledge, NoKnowledge
+from workflow.models import Gpu, Models, NoModels
 from workflow.retry import RetryPolicy
 from workflow.scripts import Scripts
 from workflow.waiting import Children, NoChildren, NoRequests, Requests, Suspend, Wake
@@ -264,6 +267,16 @@ class NodeContext:
     """What this run asks of people or of other systems."""
     children: Children = field(default_factory=NoChildren)
     """The executions that this run starts."""
+    models: Models = field(default_factory=NoModels)
+    """Models that embed, rank and answer."""
+    knowledge: Knowledge = field(default_factory=NoKnowledge)
+    """The documents of the workspace."""
+    files: Files | None = None
+    """Reads files as text; None where that cannot be done."""
+    effects: RunEffects = field(default_factory=ForgetfulEffects)
+    """What expensive effects of this run have given: kept before it is used, and found again by the next attempt."""
+    gpu: Gpu = Gpu.PREFERRED
+    """Whether models are to use a GPU for it."""
     woken: Wake | None = None
     """Set when the function is called again after it has suspended."""
     now_ms: int = 0

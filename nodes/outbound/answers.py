@@ -2,7 +2,7 @@
 
 import base64
 import email.utils
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflow.errors import BadInput, NodeError
@@ -23,21 +23,24 @@ def status_error(request: HttpRequest, response: HttpResponse) -> NodeError:
         "body": text,
         "retryable": response.status in _AGAIN,
     }
-    wait_ms = _retry_after_ms(response)
+    wait_ms = retry_after_ms(response.headers)
     if wait_ms is not None:
         fields["retry_after_ms"] = wait_ms
     message = f"{request.method} {response.url[:200]} answered {response.status}: {text[:200]}"
     return NodeError(message, f"http_{response.status}", fields)
 
 
-def _retry_after_ms(response: HttpResponse) -> int | None:
-    """Return what `Retry-After` says: seconds, or a date, which counts from the server's own (RFC 9110, 10.2.3)."""
-    text = response.headers.get("retry-after", "").strip()
+def retry_after_ms(headers: Mapping[str, str]) -> int | None:
+    """Return what `Retry-After` says: seconds, or a date, which counts from the server's own (RFC 9110, 10.2.3).
+
+    The names of the headers are in lower case, or their case does not matter.
+    """
+    text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdecimal() and len(text) < 7:
         return int(text) * 1000
     try:
         wanted = email.utils.parsedate_to_datetime(text)
-        sent = email.utils.parsedate_to_datetime(response.headers.get("date", ""))
+        sent = email.utils.parsedate_to_datetime(headers.get("date", ""))
         return max(0, int((wanted - sent).total_seconds() * 1000))
     except (ValueError, TypeError):
         return None

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -21,7 +21,7 @@ _FOR_ONE_ORIGIN = frozenset({"authorization", "cookie", "proxy-authorization", "
 _BODY_HEADERS = frozenset({"content-type", "content-length", "transfer-encoding", "content-encoding"})
 
 
-class _Refused(httpcore2.ConnectError):
+class AddressRefused(httpcore2.ConnectError):
     """The address may not be reached."""
 
 
@@ -45,7 +45,7 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         for address in addresses:
             if not self._policy.permits(address, port):
                 named = f"{address}, which" if host != address else "an address that"
-                raise _Refused(f"{host} is {named} workflows may not reach on port {port}")
+                raise AddressRefused(f"{host} is {named} workflows may not reach on port {port}")
         failure: Exception = httpcore2.ConnectError(f"{host} has no address")
         for address in addresses:
             try:
@@ -58,7 +58,7 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
 
     async def connect_unix_socket(self, path: str, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
         """Refuse."""
-        raise _Refused(f"{path} is a socket of this host")
+        raise AddressRefused(f"{path} is a socket of this host")
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -84,6 +84,11 @@ class GuardedClient:
         clients, self._clients = self._clients, {}
         for client in clients.values():
             await client.aclose()
+
+    @property
+    def bare(self) -> httpx2.AsyncClient:
+        """The client itself, for libraries that bring their own requests: guarded as all of it is, and following no redirect."""
+        return self._client(verify_tls=True)
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send the request, follow its redirects, read the answer; see `HttpClient.send`."""
@@ -215,14 +220,20 @@ def _answer(response: httpx2.Response, body: bytes, begun_s: float) -> HttpRespo
 
 
 def _not_connected(request: HttpRequest, error: httpx2.ConnectError) -> NodeError:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, _Refused):
+    for cause in causes(error):
+        if isinstance(cause, AddressRefused):
             return _failed(request, "http_address_refused", str(cause), retryable=False)
         if isinstance(cause, ssl.SSLError):
             return _failed(request, "http_tls_failed", str(cause), retryable=False)
-        cause = cause.__cause__ or cause.__context__
     return _failed(request, "http_connect_failed", str(error) or "no connection", retryable=True)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it came from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _failed(request: HttpRequest, code: str, message: str, *, retryable: bool) -> NodeError:

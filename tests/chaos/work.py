@@ -1,7 +1,7 @@
 """The executions that chaos tests have in flight, and the judgement of how they ended."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from time import monotonic
@@ -125,6 +125,27 @@ def until_taken_over(instance: RunningInstance, lost: dict[UUID, tuple[int, int]
         f"another owner goes on with one of {len(lost)} lost executions",
     )
     return monotonic()
+
+
+def first_results(instance: RunningInstance, stood: Mapping[UUID, int], limit_s: float) -> dict[UUID, float]:
+    """Return for each execution when it had a node result beyond the event at which it stood, or its end (monotonic seconds)."""
+    assert stood, "nothing was hit, so nothing can be recovered"
+    found: dict[UUID, float] = {}
+
+    def looked() -> bool:
+        left = [identity for identity in stood if identity not in found]
+        rows = instance.rows(
+            "SELECT DISTINCT v.id FROM unnest(%s::uuid[], %s::bigint[]) AS v (id, seq) "
+            "JOIN stream_events s ON s.execution_id = v.id AND s.seq > v.seq "
+            "WHERE s.kind IN ('node.completed', 'execution.completed')",
+            left,
+            [stood[identity] for identity in left],
+        )
+        found.update(dict.fromkeys((identity for (identity,) in rows), monotonic()))
+        return len(found) == len(stood)
+
+    until(looked, limit_s, f"each of {len(stood)} executions that were hit has another result")
+    return found
 
 
 def until_going_on(instance: RunningInstance, ids: Iterable[UUID], limit_s: float) -> float:

@@ -300,3 +300,13 @@ async def test_only_queued_pooled_executions_with_unread_signals_are_named(twin:
 
     assert await twin.executions.cancelled_at_rest(8) == [first.id, second.id]
     assert await twin.executions.cancelled_at_rest(1) == [first.id]
+
+
+async def test_a_claim_tells_whether_a_signal_was_unread(twin: Twin) -> None:
+    first, signalled = new_execution(an_id()), new_execution(an_id())
+    await accepted(twin, first, signalled)
+    await twin.executions.signal(signalled.workspace_id, signalled.id, an_id(), SignalKind.PAUSE, b"{}")
+
+    claimed = await twin.executions.claim(twin.owner(), 10, 0)
+
+    assert {one.id: one.signalled for one in claimed} == {first.id: False, signalled.id: True}

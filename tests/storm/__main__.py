@@ -24,6 +24,7 @@ import psutil
 
 from store.api_keys import new_key
 from store.bootstrap import bootstrap
+from tests.hosts import ExtraHost
 from tests.instance import RunningInstance
 from tests.storm import aftermath, audit
 from tests.storm.aftermath import Tenant
@@ -34,10 +35,12 @@ from tests.storm.journal import JournalFile, read_journal
 from tests.storm.judgement import Judgement
 from tests.storm.load import Load
 from tests.storm.nemesis import Nemesis
-from tests.storm.recovery import Watcher
-from tests.storm.report import Phase, Report, apart_from_outages
+from tests.storm.once import installed
+from tests.storm.recovery import Watcher, quantiles
+from tests.storm.report import Phase, Report, apart_from_outages, silent_s
 from tests.storm.schedule import LONG, SHORT, planned
-from tests.storm.shapes import Shape, shapes
+from tests.storm.shape import Shape
+from tests.storm.shapes import shapes
 from tests.storm.sink import Sink
 
 POOL = 2
@@ -83,9 +86,12 @@ class Storm:
         self._shapes: Mapping[str, Shape] = {}
         self._loads: list[Load] = []
         self._tenants: list[Tenant] = []
+        self._host: ExtraHost | None = None
         self._waiting = 0
         self._load_average: dict[str, float] = {}
         """Of the machine, over the minute before the storm and over its last one: others may use it, too."""
+        self._clients_cpu_s = 0.0
+        """What this process used while it stormed: clients, people, sink, and whoever brings the faults."""
 
     async def run(self) -> Report:
         """Return the report of a storm; nothing of it is left behind unless something was violated."""
@@ -93,11 +99,16 @@ class Storm:
             self._shapes = shapes(sink.port, self._options.effect_ms)
             allow = f'["127.0.0.1:{sink.port}"]'
             cores = {"RAY__NUM_CPUS": 2, "RAY__OBJECT_STORE_MB": 100}
-            instance = RunningInstance("haproxy", POOL__SIZE=POOL, POOL__SLOTS=SLOTS, OUTBOUND__ALLOW=allow, **cores)
+            command = installed(self._folder / "environment")
+            settings = {"POOL__SIZE": POOL, "POOL__SLOTS": SLOTS, "OUTBOUND__ALLOW": allow, **cores}
+            instance = RunningInstance("haproxy", command, **settings)
             judged: Report | None = None
             try:
                 with self._clock.stage("up"):
                     await asyncio.to_thread(instance.up)
+                    self._host = ExtraHost(instance)
+                    await asyncio.to_thread(self._host.start)
+                    await asyncio.to_thread(instance.until_healthy)
                 judged = await self._under(instance, sink)
             finally:
                 with self._clock.stage("down"):
@@ -114,7 +125,8 @@ class Storm:
         self._tenants = _tenants(instance)
         audit.install(instance.dsn)
         watcher = Watcher(lambda: instance.dsn)
-        faults = Faults(instance, watcher, Random(self._options.seed + 1))
+        assert self._host is not None
+        faults = Faults(instance, self._host, watcher, Random(self._options.seed + 1))
         nemesis = Nemesis(instance, faults)
         journal = JournalFile(self._folder / "journal.jsonl")
         try:
@@ -127,7 +139,9 @@ class Storm:
                     self._load_average["before"] = round(os.getloadavg()[0], 1)
                 with self._clock.stage("storm"):
                     pace = LONG if self._options.long else SHORT
+                    used_s = time.process_time()
                     await nemesis.storm(planned(self._options.seed, pace), self._options.seconds)
+                    self._clients_cpu_s = time.process_time() - used_s
                     self._clock.mark("over")
                     self._load_average["storm"] = round(os.getloadavg()[0], 1)
                 with self._clock.stage("heal"), self._complaining("I11"):
@@ -174,7 +188,7 @@ class Storm:
         judgement.judge(instance.dsn, read_journal(self._folder / "journal.jsonl"), sink.seen)
         self._violations += judgement.violations
         with self._complaining("I11"):
-            self._violations += aftermath.look(instance, POOL)
+            self._violations += aftermath.look(instance, POOL * instance.hosts)
         base_url = str(instance.api.http.base_url).rstrip("/")
         self._violations += aftermath.look_across(base_url, self._tenants, judgement.owned)
         for load in self._loads:
@@ -200,6 +214,7 @@ class Storm:
             audit.refused_flushes(instance.dsn, woken.ports, woken.at_s, woken.at_s + WAKE_SPAN_S)
             for woken in faults.woken
         )
+        answered_in = set[int]().union(*(load.client.answered_in for load in self._loads))
         failures = Counter(failure for each in retried for failure in each.failures)
         counts = {
             "node_results": judgement.node_results,
@@ -211,9 +226,17 @@ class Storm:
             "requests_at_the_sink": len(sink.seen),
             "effects_sent_again": judgement.effects_sent_again,
             "signals_left_unread": judgement.signals_left_unread,
+            "requests_decided": judgement.decided,
+            "executions_paused": judgement.pauses,
+            "children": judgement.children,
+            "outcomes_unknown": judgement.outcomes_unknown,
+            "timers": len(judgement.timers_late_ms),
+            "timers_late_s": quantiles([late_ms / 1000 for late_ms in judgement.timers_late_ms]),
             "requests_that_clients_sent_again": len(retried),
             "client_failures": dict(failures.most_common(12)),
             "load_average": self._load_average,
+            "seconds_of_storm_without_any_answer": silent_s(judgement.spans["storm"], answered_in),
+            "cpu_seconds_of_the_clients": round(self._clients_cpu_s, 1),
             "streams_reconnected": sum(load.client.reconnects for load in self._loads),
         }
         settings = {**vars(self._options), "output": str(self._options.output or ""), "pool": POOL, "slots": SLOTS}
@@ -235,6 +258,8 @@ class Storm:
 
     def _close(self, instance: RunningInstance, keep_logs: bool) -> None:
         with self._complaining("I11"):
+            if self._host is not None:
+                self._host.stop()
             instance.close(keep_logs=keep_logs)
 
     @contextlib.contextmanager

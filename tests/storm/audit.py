@@ -48,6 +48,8 @@ CREATE TRIGGER storm_flushed AFTER UPDATE ON executions REFERENCING NEW TABLE AS
     EXECUTE FUNCTION storm_flush();
 CREATE TRIGGER storm_result AFTER UPDATE ON node_executions FOR EACH ROW
     WHEN (OLD.status IN ({_among(SETTLED)})) EXECUTE FUNCTION storm_row('a result was written twice');
+CREATE TRIGGER storm_decision AFTER UPDATE ON hitl_requests FOR EACH ROW
+    WHEN (OLD.status <> 'pending') EXECUTE FUNCTION storm_row('a decision was changed');
 CREATE TRIGGER storm_event AFTER UPDATE ON stream_events FOR EACH ROW
     EXECUTE FUNCTION storm_row('an event was changed');
 """

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx2
@@ -44,6 +45,8 @@ class Client:
     random: Random
     retried: list[Retried] = field(default_factory=list)
     reconnects: int = 0
+    answered_in: set[int] = field(default_factory=set)
+    """The seconds (Unix) in which any answer came that was wanted."""
     http: httpx2.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,9 +76,23 @@ class Client:
         )
         return dict(answer.json())
 
-    async def cancel(self, execution_id: UUID) -> bool:
-        """Ask for an execution to stop; whether it had not ended already."""
-        return (await self.ask("POST", f"/executions/{execution_id}/cancel", {202, 409})).status_code == 202
+    async def control(self, execution_id: UUID, wish: str) -> bool:
+        """Ask for an execution to `cancel`, `pause` or `resume`; whether that fits where it stands."""
+        return (await self.ask("POST", f"/executions/{execution_id}/{wish}", {202, 409})).status_code == 202
+
+    async def requests(self, execution_id: UUID) -> list[dict[str, Any]]:
+        """Return what an execution asks and nobody has answered."""
+        asked = {"execution_id": str(execution_id), "status": "pending"}
+        return list((await self.ask("GET", "/hitl", {200}, params=asked)).json()["items"])
+
+    async def respond(self, path: str, body: Mapping[str, Any]) -> tuple[int, bool]:
+        """Answer a request, by its path in the workspace or by its link.
+
+        Returns the status, 200 or 409, and whether a try before that had no answer that says what became of it.
+        """
+        url = f"{self.base_url}{urlsplit(path).path}" if "://" in path else path
+        answer, failures = await self._ask("POST", url, {200, 409}, json=dict(body))
+        return answer.status_code, bool(failures)
 
     async def show(self, execution_id: UUID) -> dict[str, Any]:
         """Return an execution."""
@@ -83,6 +100,9 @@ class Client:
 
     async def ask(self, method: str, path: str, wanted: set[int], **parts: Any) -> httpx2.Response:
         """Send a request until it is answered with one of the wanted statuses. Raises `Refused`."""
+        return (await self._ask(method, path, wanted, **parts))[0]
+
+    async def _ask(self, method: str, path: str, wanted: set[int], **parts: Any) -> tuple[httpx2.Response, list[str]]:
         failures: list[str] = []
         first_s, pause_s = 0.0, PAUSE_S
         while True:
@@ -92,9 +112,10 @@ class Client:
                 failure = type(error).__name__
             else:
                 if answer.status_code in wanted:
+                    self.answered_in.add(int(time.time()))
                     if failures:
                         self.retried.append(Retried(first_s, time.time(), tuple(failures)))
-                    return answer
+                    return answer, failures
                 failure = _failure(answer)
                 if not _worth_another_try(answer):
                     raise Refused(f"{method} {path}: {failure} {answer.text[:200]}")

@@ -10,13 +10,15 @@ from uuid import UUID
 
 import psutil
 
+from tests.hosts import ExtraHost
 from tests.instance import Known, Lease, RunningInstance, until
 from tests.storm.database import Reader
 from tests.storm.recovery import OWNED, RUNNING, Affected, Fault, Watcher, standing
-from tests.storm.schedule import Kind
+from tests.storm.schedule import ALONE, Kind
 
 BACKENDS = "SELECT pid, application_name FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'rayloom%'"
 FROZEN_S = (8.0, 10.0)
+ORPHANED_S = 20.0
 BUSY_WITHIN_S = 4.0
 """How long a fault waits for an owner that owns something: one that hits nothing tells nothing."""
 
@@ -34,6 +36,7 @@ class Faults:
     """Hits a running instance."""
 
     instance: RunningInstance
+    host: ExtraHost
     watcher: Watcher
     random: Random
     done: list[Fault] = field(default_factory=list)
@@ -53,6 +56,7 @@ class Faults:
             Kind.REPLICA: lambda: self._one_of(Kind.REPLICA, self.instance.titled("ray::ServeReplica:rayloom:api")),
             Kind.PROXY: self._proxy,
             Kind.FROZEN: self._freeze,
+            Kind.RAYLET: self._raylet,
             Kind.SUPERVISOR: self._supervisor,
             Kind.POSTGRESQL: self._postgresql,
             Kind.KEEPER: self._keeper,
@@ -62,6 +66,8 @@ class Faults:
         fault = how[kind]()
         if fault is not None:
             self.done.append(fault)
+            if kind in ALONE:
+                self.host.stop()  # the cluster that it had joined is no more
         return fault
 
     def wake(self, fault: Fault, process: Known) -> None:
@@ -78,6 +84,10 @@ class Faults:
         """Do what a person does after the loss of the keeper."""
         self.instance.up()
         fault.healed_s = time.time()
+
+    def rejoin(self) -> None:
+        """Let the killed host come back: to Ray it is another one."""
+        self.host.join()
 
     def close(self) -> None:
         for process in list(self.frozen.values()):
@@ -175,6 +185,19 @@ class Faults:
         self.frozen[process.pid] = process
         process.send(signal.SIGSTOP)
         self.watcher.watch(fault, self._owned([lease.id]), moved=True)
+        return fault
+
+    def _raylet(self) -> Fault | None:
+        if not self.host.alive:
+            return None
+        self._busy_leases()
+        leases = self.host.of(self._leases())
+        actors = [lease.process for lease in leases]
+        fault = Fault(Kind.RAYLET, f"raylet, pid {self.host.raylet.pid}", time.time())
+        self.host.kill()
+        # Its actors outlive it by a second, in which some of their executions still end.
+        until(lambda: not any(actor.alive for actor in actors), ORPHANED_S, "the actors of a killed host end")
+        self.watcher.watch(fault, self._owned([lease.id for lease in leases]), moved=True)
         return fault
 
     def _supervisor(self) -> Fault | None:

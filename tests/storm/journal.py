@@ -37,6 +37,19 @@ class JournalFile:
 
 
 @dataclass(slots=True)
+class Said:
+    """One answer to a request: what somebody wanted to say before it was sent, and what came back."""
+
+    request: UUID
+    who: str
+    action: str
+    status: int | None = None
+    """200 where it was taken, 409 where it was not; None while nothing has come back."""
+    doubtful: bool = False
+    """Whether a try was lost before that: a 409 may then be of its own doing."""
+
+
+@dataclass(slots=True)
 class Submission:
     """One execution as its client knows it. `ids` are all that were ever answered to its key; `seqs` what its stream gave."""
 
@@ -49,6 +62,10 @@ class Submission:
     ids: set[UUID] = field(default_factory=set)
     cancelled: bool = False
     """Whether the client asked for a cancel."""
+    said: dict[str, Said] = field(default_factory=dict)
+    """What people answered to its requests, by who they are."""
+    paused: bool = False
+    """Whether the client asked for a pause."""
     ended_s: float | None = None
     status: str = ""
     output: Any = None
@@ -89,6 +106,13 @@ def _take(found: Submissions, line: Mapping[str, Any]) -> None:
             known.ids.add(UUID(line["id"]))
         case "cancel":
             found[place].cancelled = True
+        case "pause":
+            found[place].paused = True
+        case "answering":
+            found[place].said[line["who"]] = Said(UUID(line["request"]), line["who"], line["action"])
+        case "answered":
+            said = found[place].said[line["who"]]
+            said.status, said.doubtful = line["status"], line["doubtful"]
         case "ended":
             known = found[place]
             known.ended_s, known.status, known.output = line["at_s"], line["status"], line["output"]

@@ -1,9 +1,10 @@
 """The load: so many executions in flight all the time, each submitted under a key, each followed to its end in one of several ways."""
 
 import asyncio
+import contextlib
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -11,12 +12,16 @@ from uuid import UUID
 
 from tests.storm.client import Client, Refused
 from tests.storm.journal import JournalFile
-from tests.storm.shapes import Shape
+from tests.storm.people import People
+from tests.storm.shape import Shape
 from workflow.states import TERMINAL
 
 WAIT_S = 10.0
-WAYS = {"again": 60, "at_once": 10, "stream": 20, "cancel": 6, "hasty_cancel": 4}
+WAYS = {"again": 55, "at_once": 10, "stream": 20, "cancel": 6, "hasty_cancel": 4, "pause": 8}
 CANCEL_WITHIN_S = 2.0
+PAUSE_WITHIN_S = 1.0
+PAUSED_S = 3.0
+"""At most."""
 ENDED = frozenset(status.value for status in TERMINAL)
 
 
@@ -29,6 +34,7 @@ class Load:
     shapes: Mapping[str, Shape]
     journal: JournalFile
     random: Random
+    people: People = field(init=False)
     workflows: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     """What clients were told that should not have been."""
@@ -39,10 +45,24 @@ class Load:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _clients: list["asyncio.Task[None]"] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.people = People(self.tenant, self.client, self.journal, self.random)
+
     async def store(self) -> None:
         """Store the workflows."""
-        for shape in self.shapes.values():
-            self.workflows[shape.name] = await self.client.store(shape.document)
+        for shape in sorted(self.shapes.values(), key=lambda shape: bool(shape.child)):
+            self.workflows[shape.name] = await self.client.store(self._document(shape))
+
+    def _document(self, shape: Shape) -> dict[str, Any]:
+        """Return a shape's document with the id of the workflow that it executes."""
+        if not shape.child:
+            return shape.document
+        config = {"workflow_id": self.workflows[shape.child]}
+        nodes = [
+            {**each, "config": each["config"] | config} if "workflow_id" in each["config"] else each
+            for each in shape.document["nodes"]
+        ]
+        return {**shape.document, "nodes": nodes}
 
     def start(self, in_flight: int) -> None:
         """Begin."""
@@ -83,10 +103,11 @@ class Load:
             await self._note("acknowledged", key, id=shown["id"])
             return shown
 
-        shown = await ask(WAIT_S if way == "at_once" else 0)
-        await self._on_the_way(way, key, UUID(shown["id"]))
-        while shown["status"] not in ENDED:
-            shown = await ask(WAIT_S)
+        shown = await ask(WAIT_S if way == "at_once" and not self.shapes[name].asks else 0)
+        async with self._answered(self.shapes[name], key, UUID(shown["id"])):
+            await self._on_the_way(way, key, UUID(shown["id"]))
+            while shown["status"] not in ENDED:
+                shown = await ask(WAIT_S)
         await self._note("ended", key, status=shown["status"], output=shown["output"])
         self.ended_s.append(time.time())
 
@@ -99,7 +120,29 @@ class Load:
             if way == "cancel":
                 await asyncio.sleep(self.random.random() * CANCEL_WITHIN_S)
             await self._note("cancel", key)
-            await self.client.cancel(execution_id)
+            await self.client.control(execution_id, "cancel")
+        elif way == "pause":
+            await asyncio.sleep(self.random.random() * PAUSE_WITHIN_S)
+            await self._note("pause", key)
+            if await self.client.control(execution_id, "pause"):
+                await asyncio.sleep(self.random.random() * PAUSED_S)
+            await self.client.control(execution_id, "resume")
+
+    @contextlib.asynccontextmanager
+    async def _answered(self, shape: Shape, key: str, execution_id: UUID) -> AsyncIterator[None]:
+        """Have people answer what an execution asks, until the block ends. Raises `Refused`."""
+        if not shape.asks:
+            yield
+            return
+        ended = asyncio.Event()
+        people = asyncio.create_task(self.people.look_after(key, execution_id, ended))
+        try:
+            yield
+        except BaseException:
+            people.cancel()
+            raise
+        ended.set()
+        await people
 
     async def _note(self, what: str, key: str, **fields: Any) -> None:
         await self.journal.note(what, time.time(), t=self.tenant, key=key, **fields)

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx2
 import psutil
@@ -20,6 +21,8 @@ HEAL_LIMIT_S = 120.0
 HEALS_IN_S = 45.0
 """What takes everything with it does not come when less of the storm than this is left."""
 REPLICAS = 2
+REJOINS_AFTER_S = 8.0
+"""How long a killed host stays away: long enough for Ray to notice."""
 
 
 @dataclass(slots=True)
@@ -66,14 +69,15 @@ class Nemesis:
             return
         print(f"{time.strftime('%H:%M:%S')} {kind}: {fault.target}", flush=True)
         if kind is Kind.FROZEN:
-            task = asyncio.create_task(self._wake_later(fault))
-            self._waking.add(task)
-            task.add_done_callback(self._waking.discard)
+            self._later(self._wake_later(fault))
+        elif kind is Kind.RAYLET:
+            self._later(self._rejoin_later(fault))
         elif kind in ALONE:
             if kind is not Kind.HEAD:
                 await asyncio.to_thread(self.faults.up, fault)
             await self.heal()
             fault.healed_s = time.time()
+            await asyncio.to_thread(self.faults.rejoin)
             self._healing_s += time.monotonic() - begun_s
 
     def _hit(self, kind: Kind) -> Fault | None:
@@ -87,6 +91,17 @@ class Nemesis:
         await asyncio.sleep(self.faults.random.uniform(*FROZEN_S))
         async with self._one_at_a_time:
             await asyncio.to_thread(self.faults.wake, fault, process)
+
+    async def _rejoin_later(self, fault: Fault) -> None:
+        await asyncio.sleep(REJOINS_AFTER_S)
+        async with self._one_at_a_time:
+            await asyncio.to_thread(self.faults.rejoin)
+        fault.healed_s = time.time()
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._waking.add(task)
+        task.add_done_callback(self._waking.discard)
 
     async def _all_awake(self) -> None:
         await asyncio.gather(*self._waking)

@@ -1,5 +1,6 @@
 """What a storm gave: a table for people, JSON for programs."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,10 @@ from tests.storm.invariants import Violation
 from tests.storm.recovery import Fault, quantiles
 from tests.storm.schedule import ALONE, Kind
 
-INVARIANTS = ("I1", "I2", "I3", "I5", "I6", "I9", "I10", "I11", "I12", "audit", "refused")
+INVARIANTS = (
+    *(f"I{number}" for number in range(1, 13)),
+    *("timers", "children", "audit", "refused"),
+)
 SHOWN_MAX = 5
 """Of each invariant."""
 BLAMED_FOR_S = 10.0
@@ -31,6 +35,7 @@ BOUNDS: Mapping[Kind, Bound] = MappingProxyType(
         Kind.WORKER: Bound("first", 2),
         Kind.SUPERVISOR: Bound("first", 6),
         Kind.FROZEN: Bound("first", 9),
+        Kind.RAYLET: Bound("first", 12),
         Kind.REPLICA: Bound("retry", 3),
         Kind.PROXY: Bound("retry", 3),
         Kind.POSTGRESQL: Bound("first", 5),
@@ -206,6 +211,12 @@ def apart_from_outages(span: tuple[float, float], faults: Iterable[Fault], ended
         for at_s in ended_s
     )
     return counted / left_s if left_s > 0 else 0.0
+
+
+def silent_s(span: tuple[float, float], answered_in: Iterable[int]) -> int:
+    """Return how many whole seconds of a span had no answer to any client: whatever was lost then, no client could ask."""
+    begun_s, over_s = math.ceil(span[0]), math.floor(span[1])
+    return len(set(range(begun_s, over_s)) - set(answered_in))
 
 
 def healed_at(fault: Fault) -> float | None:

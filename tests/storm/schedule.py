@@ -17,6 +17,7 @@ class Kind(StrEnum):
     REPLICA = "replica"
     PROXY = "proxy"
     FROZEN = "frozen"
+    RAYLET = "raylet"
     SUPERVISOR = "supervisor"
     POSTGRESQL = "postgresql"
     KEEPER = "keeper"
@@ -38,6 +39,7 @@ SHORT: Pace = MappingProxyType(
         Kind.REPLICA: 45.0,
         Kind.PROXY: 70.0,
         Kind.FROZEN: 35.0,
+        Kind.RAYLET: 100.0,
         Kind.SUPERVISOR: 60.0,
         Kind.POSTGRESQL: 45.0,
         Kind.HEAD: 130.0,
@@ -54,6 +56,7 @@ LONG: Pace = MappingProxyType(
         Kind.REPLICA: 50.0,
         Kind.PROXY: 90.0,
         Kind.FROZEN: 45.0,
+        Kind.RAYLET: 90.0,
         Kind.SUPERVISOR: 75.0,
         Kind.POSTGRESQL: 50.0,
         Kind.KEEPER: 900.0,

@@ -1,38 +1,35 @@
-"""The workflows of the load, and what each must give: computed here, without Rayloom, from its input and the sink's answers."""
+"""The workflows of the load, and what each must give: computed here, without Rayloom, from its input and the sink's answers.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+Those that wait for times, for people and for one another are in `patient`.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 from tests.chaos.work import chain, node
-
-Given = list[dict[str, Any]]
-Answers = Mapping[tuple[str, int], int]
-"""The serial number in the committed output of each run of each effect, by node and run index."""
-Output = dict[str, Any]
+from tests.storm import patient
+from tests.storm.shape import (
+    Answers,
+    Given,
+    Output,
+    Shape,
+    drawn,
+    javascript,
+    js_number,
+    one,
+    post,
+    python,
+    setting,
+)
 
 ROUNDS = 3
 TASK_S = 0.6
 FLAKY_RETRY = {"max_attempts": 4, "backoff": "fixed", "initial_ms": 200}
 
 
-@dataclass(frozen=True)
-class Shape:
-    """One kind of workflow. `runs` names its effects by node and run index; `refused` those that the sink refuses."""
-
-    name: str
-    weight: int
-    document: dict[str, Any]
-    given: Callable[[int, str], Given]
-    expected: Callable[[Given, Answers], Output]
-    runs: tuple[tuple[str, int], ...]
-    refused: frozenset[str] = frozenset()
-
-
 def shapes(port: int, effect_ms: int) -> dict[str, Shape]:
     """Return the shapes by name, for a sink on this port whose answers take about so many milliseconds."""
-    made = [_chain(port), _fan(port), _loop(port), _caught(port), _forked(port), _task(port)]
+    made = [_chain(port), _fan(port), _loop(port), _caught(port), _forked(port), _task(port), *patient.shapes(port)]
     given = {shape.name: shape.given for shape in made}
 
     def slow(name: str) -> Callable[[int, str], Given]:
@@ -46,69 +43,37 @@ def _ms(n: int, about: int) -> int:
     return about // 2 + n * 7919 % max(about, 1)
 
 
-def _one(n: int, tenant: str) -> Given:
-    return [{"n": n, "t": tenant}]
-
-
-def _post(port: int, shape: str, node_id: str, mood: str = "", **fields: Any) -> dict[str, Any]:
-    query = "?n={{ $json.n }}&t={{ $json.t }}&ms={{ $json.ms }}" + (f"&mood={mood}" if mood else "")
-    url = f"http://127.0.0.1:{port}/{shape}/{node_id}{query}"
-    return {**node(node_id, "action.http", method="POST", url=url), **fields}
-
-
-def _set(node_id: str, **values: Any) -> dict[str, Any]:
-    return node(node_id, "data.set", values=values)
-
-
-def _python(node_id: str, code: str, **resources: Any) -> dict[str, Any]:
-    return node(node_id, "action.code", resources, code=code, language="python")
-
-
-def _javascript(node_id: str, code: str) -> dict[str, Any]:
-    return node(node_id, "action.code", code=code, language="javascript")
-
-
-def _drawn(name: str, nodes: list[dict[str, Any]], drawing: str) -> dict[str, Any]:
-    """Return a workflow drawn as `a -> b:handle -> c; …`, behind a trigger called start."""
-    connections = []
-    for line in drawing.split(";"):
-        ends = [end.strip().partition(":") for end in line.split("->")]
-        for (source, _, handle), (target, _, _) in pairwise(ends):
-            connections.append({"source": source, "sourceHandle": handle or "main", "target": target})
-    return {"name": name, "nodes": [node("start", "trigger.manual"), *nodes], "connections": connections}
-
-
 def _chain(port: int) -> Shape:
     document = chain(
         "chain",
-        _set("twice", two="{{ $json.n * 2 }}"),
-        _post(port, "chain", "post"),
-        _set("mark", sum="{{ $json.n + $json.serial }}", two="{{ $('twice').item.json.two }}"),
-        _python("py", "return [{**item, 'triple': item['sum'] * 3} for item in items]"),
-        _javascript("js", "return items.map(item => ({...item, label: `${item.t}-${item.triple}`}))"),
-        _set("more", plus="{{ $json.two + $json.triple }}"),
+        setting("twice", two="{{ $json.n * 2 }}"),
+        post(port, "chain", "post"),
+        setting("mark", sum="{{ $json.n + $json.serial }}", two="{{ $('twice').item.json.two }}"),
+        python("py", "return [{**item, 'triple': item['sum'] * 3} for item in items]"),
+        javascript("js", "return items.map(item => ({...item, label: `${item.t}-${item.triple}`}))"),
+        setting("more", plus="{{ $json.two + $json.triple }}"),
         node("end", "logic.noop"),
     )
 
-    def expected(given: Given, answers: Answers) -> Output:
-        n, t, serial = given[0]["n"], given[0]["t"], answers["post", 0]
+    def expected(given: Given, facts: Answers) -> Output:
+        n, t, serial = given[0]["n"], given[0]["t"], facts["post", 0]
         triple = (n + serial) * 3
         item = {"n": n, "t": t, "serial": serial, "sum": n + serial, "two": n * 2, "triple": triple}
         return {"end": [{**item, "label": f"{t}-{triple}", "plus": n * 2 + triple}]}
 
-    return Shape("chain", 30, document, _one, expected, (("post", 0),))
+    return Shape("chain", 30, document, one, expected, (("post", 0),))
 
 
 def _fan(port: int) -> Shape:
     nodes = [
-        *(_set(lane, lane=lane) for lane in "abcd"),
-        _post(port, "fan", "post_a"),
-        _post(port, "fan", "post_b"),
-        _python("code_c", "return [{'n': item['n'], 't': item['t'], 'serial': item['n'] % 7} for item in items]"),
+        *(setting(lane, lane=lane) for lane in "abcd"),
+        post(port, "fan", "post_a"),
+        post(port, "fan", "post_b"),
+        python("code_c", "return [{'n': item['n'], 't': item['t'], 'more': item['n'] % 7} for item in items]"),
         node("join", "logic.merge", inputs=4),
-        _python(
+        python(
             "total",
-            "total = 0\nfor item in items:\n    total = total + item.get('serial', 0)\n"
+            "total = 0\nfor item in items:\n    total = total + item.get('serial', 0) + item.get('more', 0)\n"
             "return [{'t': items[0]['t'], 'count': len(items), 'total': total}]",
         ),
         node("end", "logic.noop"),
@@ -118,64 +83,66 @@ def _fan(port: int) -> Shape:
         "start -> d -> join; join -> total -> end"
     )
 
-    def expected(given: Given, answers: Answers) -> Output:
-        total = answers["post_a", 0] + answers["post_b", 0] + given[0]["n"] % 7
+    def expected(given: Given, facts: Answers) -> Output:
+        total = facts["post_a", 0] + facts["post_b", 0] + given[0]["n"] % 7
         return {"end": [{"t": given[0]["t"], "count": 4, "total": total}]}
 
-    return Shape("fan", 25, _drawn("fan", nodes, drawing), _one, expected, (("post_a", 0), ("post_b", 0)))
+    return Shape("fan", 25, drawn("fan", nodes, drawing), one, expected, (("post_a", 0), ("post_b", 0)))
 
 
 def _loop(port: int) -> Shape:
     nodes = [
         node("loop", "logic.loop"),
-        _post(port, "loop", "post"),
-        _set("note", run="{{ $runIndex }}", was="{{ $('start').item.json.n }}"),
-        _python(
+        post(port, "loop", "post"),
+        setting("note", run="{{ $runIndex }}", was="{{ $('start').item.json.n }}"),
+        python(
             "tally",
             "total = 0\nfor item in items:\n    total = total + item['serial'] * (item['run'] + 1)\n"
             "return [{'t': items[0]['t'], 'was': [item['was'] for item in items], 'total': total}]",
         ),
-        _set("half", half="{{ $json.total / 2 }}"),
+        setting("half", half="{{ $json.total / 2 }}"),
         node("end", "logic.noop"),
     ]
     drawing = (
         "start -> loop; loop:loop -> post -> note -> rest; rest -> loop; loop:done -> tally -> half -> last -> end"
     )
-    nodes += [node("rest", "logic.noop"), _set("last", rounds="{{ $json.was.length }}")]
+    nodes += [node("rest", "logic.noop"), setting("last", rounds="{{ $json.was.length }}")]
 
     def given(n: int, tenant: str) -> Given:
         return [{"n": n * 10 + number, "t": tenant} for number in range(ROUNDS)]
 
-    def expected(given: Given, answers: Answers) -> Output:
-        total = sum(answers["post", run] * (run + 1) for run in range(ROUNDS))
+    def expected(given: Given, facts: Answers) -> Output:
+        total = sum(facts["post", run] * (run + 1) for run in range(ROUNDS))
         was = [item["n"] for item in given]
-        return {"end": [{"t": given[0]["t"], "was": was, "total": total, "half": _js(total / 2), "rounds": ROUNDS}]}
+        return {
+            "end": [{"t": given[0]["t"], "was": was, "total": total, "half": js_number(total / 2), "rounds": ROUNDS}]
+        }
 
     runs = tuple(("post", run) for run in range(ROUNDS))
-    return Shape("loop", 20, _drawn("loop", nodes, drawing), given, expected, runs)
+    return Shape("loop", 20, drawn("loop", nodes, drawing), given, expected, runs)
 
 
 def _caught(port: int) -> Shape:
     nodes = [
-        _post(port, "caught", "ask", "refuse", on_error="error_output"),
-        _set("never", never=True),
+        post(port, "caught", "ask", "refuse", on_error="error_output"),
+        setting("never", never=True),
         node("told", "data.set", values={"how": "{{ $json.error.code }}"}, remove=["error"]),
-        _post(port, "caught", "flaky", "flaky", retry=FLAKY_RETRY),
-        _set("seen", how="{{ $('told').item.json.how }}"),
-        _javascript("shout", "return items.map(item => ({...item, how: item.how.toUpperCase()}))"),
+        post(port, "caught", "flaky", "flaky", retry=FLAKY_RETRY),
+        setting("seen", how="{{ $('told').item.json.how }}"),
+        javascript("shout", "return items.map(item => ({...item, how: item.how.toUpperCase()}))"),
         node("end", "logic.noop"),
     ]
     drawing = "start -> ask -> never; ask:error -> told -> flaky -> seen -> shout -> end"
 
-    def expected(given: Given, answers: Answers) -> Output:
-        item = {"n": given[0]["n"], "t": given[0]["t"], "serial": answers["flaky", 0], "how": "HTTP_422"}
+    def expected(given: Given, facts: Answers) -> Output:
+        item = {"n": given[0]["n"], "t": given[0]["t"], "serial": facts["flaky", 0], "how": "HTTP_422"}
         return {"end": [item]}
 
     return Shape(
         "caught",
         10,
-        _drawn("caught", nodes, drawing),
-        _one,
+        drawn("caught", nodes, drawing),
+        one,
         expected,
         (("ask", 0), ("flaky", 0)),
         frozenset({"ask"}),
@@ -186,49 +153,44 @@ def _forked(port: int) -> Shape:
     even = [{"left": "{{ $json.n % 2 === 0 }}", "operator": "is_true"}]
     nodes = [
         node("even", "logic.if", conditions=even),
-        _set("left", side="left"),
-        _post(port, "forked", "post"),
-        _set("right", side="right"),
-        _javascript("wait", "return items.map(item => ({...item, square: item.n * item.n}))"),
+        setting("left", side="left"),
+        post(port, "forked", "post"),
+        setting("right", side="right"),
+        javascript("wait", "return items.map(item => ({...item, square: item.n * item.n}))"),
         node("join", "logic.merge"),
-        _set("last", last="{{ $json.side ?? 'left' }}"),
+        setting("last", last="{{ $json.side ?? 'left' }}"),
         node("end", "logic.noop"),
     ]
     drawing = (
         "start -> post -> even; even:true -> left -> join; even:false -> right -> wait -> join; join -> last -> end"
     )
 
-    def expected(given: Given, answers: Answers) -> Output:
+    def expected(given: Given, facts: Answers) -> Output:
         n = given[0]["n"]
-        item: dict[str, Any] = {"n": n, "t": given[0]["t"], "serial": answers["post", 0]}
+        item: dict[str, Any] = {"n": n, "t": given[0]["t"], "serial": facts["post", 0]}
         if n % 2 == 0:
             return {"end": [{**item, "side": "left", "last": "left"}]}
         return {"end": [{**item, "side": "right", "square": n * n, "last": "right"}]}
 
-    return Shape("forked", 12, _drawn("forked", nodes, drawing), _one, expected, (("post", 0),))
+    return Shape("forked", 12, drawn("forked", nodes, drawing), one, expected, (("post", 0),))
 
 
 def _task(port: int) -> Shape:
     far = f"import time\ntime.sleep({TASK_S})\nreturn [{{**item, 'far': item['n'] % 11}} for item in items]"
     document = chain(
         "task",
-        _set("ready", ready=True),
-        _python("far", far, cpu=1),
-        _set("back", back="{{ $json.far + 1 }}"),
-        _post(port, "task", "post"),
-        _set("fold", sum="{{ $('back').item.json.back + $json.serial }}"),
-        _set("more", sum="{{ $json.sum * 2 }}"),
+        setting("ready", ready=True),
+        python("far", far, cpu=1),
+        setting("back", back="{{ $json.far + 1 }}"),
+        post(port, "task", "post"),
+        setting("fold", sum="{{ $('back').item.json.back + $json.serial }}"),
+        setting("more", sum="{{ $json.sum * 2 }}"),
         node("end", "logic.noop"),
     )
 
-    def expected(given: Given, answers: Answers) -> Output:
-        n, serial = given[0]["n"], answers["post", 0]
+    def expected(given: Given, facts: Answers) -> Output:
+        n, serial = given[0]["n"], facts["post", 0]
         item = {"n": n, "t": given[0]["t"], "serial": serial, "sum": (n % 11 + 1 + serial) * 2}
         return {"end": [item]}
 
-    return Shape("task", 8, document, _one, expected, (("post", 0),))
-
-
-def _js(number: float) -> int | float:
-    """Return a number as JSON of JavaScript shows it: without a fraction where there is none."""
-    return int(number) if number == int(number) else number
+    return Shape("task", 8, document, one, expected, (("post", 0),))

@@ -1,7 +1,8 @@
 """The effect sink: an HTTP server outside of Rayloom that notes every request that reaches it, and under which key.
 
 `POST /<shape>/<node>?n=&t=&ms=`: answers after `ms` with what was asked and a serial number of its own, so that an output tells
-which of several answers it was made from. `…&mood=refuse` answers 422; `mood=flaky` answers the first request of a key with 503.
+which of several answers it was made from. `…&mood=refuse` answers 422; `mood=flaky` answers the first request of a key with 503,
+`mood=mend` with 422.
 """
 
 import asyncio
@@ -57,7 +58,7 @@ class Sink:
         first = key not in self._known
         self._known.add(key)
         mood = asked.get("mood", "")
-        status = 422 if mood == "refuse" else 503 if mood == "flaky" and first else 200
+        status = 422 if mood == "refuse" or (mood == "mend" and first) else 503 if mood == "flaky" and first else 200
         seen = Seen(key, parts.path, asked.get("t", ""), int(asked["n"]), at_s, len(self.seen) + 1, status)
         self.seen.append(seen)
         return seen, float(asked.get("ms", 0))

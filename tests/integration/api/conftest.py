@@ -13,6 +13,7 @@ import pytest
 from actors.config import PoolConfig
 from actors.line import Line
 from actors.members import Member, Reply
+from actors.models import Adapter, HostedLanguageModel, HostedModel, ModelsConfig, ModelSource, Provider
 from actors.process import ExecutionProcess, TaskHost
 from actors.work import Outcome, TaskCall
 from serve_app.app import create_app
@@ -22,6 +23,7 @@ from store.accounts import Accounts, Role
 from store.api_keys import ApiKeys, new_key
 from store.bootstrap import bootstrap
 from store.engine import StoreConfig, make_engine
+from tests.models import WordModels
 from workflow.ports import Claimed
 
 
@@ -72,6 +74,14 @@ class OneProcessPool:
 
 
 LINK_KEY = "5f" * 32
+MODELS = ModelsConfig(
+    embedding="words",
+    embeddings=(HostedModel(source=ModelSource(name="words", source="words")),),
+    language=(HostedLanguageModel(source=ModelSource(name="parrot", source="parrot")),),
+    provider="local",
+    providers=(Provider(name="local", adapter=Adapter.HOSTED, model="parrot"),),
+)
+"""What `tests.models.WordModels` stands for."""
 
 
 @dataclass
@@ -121,14 +131,17 @@ async def api(dsn: str) -> AsyncIterator[Api]:
         renew_ms=200,
         link_key=LINK_KEY,
         outbound_allow=("127.0.0.1/32",),
+        models=MODELS,
     )
-    process = ExecutionProcess(config, ThreadTasks(), actor_id="actor", name="actor", host="here", pid=1)
+    process = ExecutionProcess(config, ThreadTasks(), WordModels(), actor_id="actor", name="actor", host="here", pid=1)
     await process.start()
     pool = OneProcessPool(process)
     pool.line = await Line.to(process.member.lease_id)
     limits = ApiLimits(body_bytes_max=1_000_000, input_bytes_max=200_000)
-    api_config = ApiConfig(dsn=dsn, namespace="test", limits=limits, link_key=LINK_KEY, public_url="http://test")
-    app = create_app(lambda: open_services(api_config, pool))
+    api_config = ApiConfig(
+        dsn=dsn, namespace="test", limits=limits, link_key=LINK_KEY, public_url="http://test", models=MODELS
+    )
+    app = create_app(lambda: open_services(api_config, pool, WordModels()))
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:

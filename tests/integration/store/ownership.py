@@ -191,7 +191,10 @@ class Ownership(RuleBasedStateMachine):
     )
     def write(self, picks: list[int], events: int, end: bool, twice: bool) -> None:
         for pick in picks:
-            self.write_with(self.grips[pick % len(self.grips)], events=events, end=end, twice=twice)
+            grip = self.grips[pick % len(self.grips)]
+            self.write_with(grip, events=events, end=end, twice=twice)
+            if self.known[grip.execution_id].status.terminal:
+                self.wish_for(grip.execution_id, SignalKind.CANCEL)
 
     @precondition(lambda self: self.grips)
     @rule(pick=PICK, paused=st.booleans(), wake_ms=st.sampled_from([None, HOUR_MS, -HOUR_MS]), twice=st.booleans())

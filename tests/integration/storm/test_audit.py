@@ -6,15 +6,19 @@ from uuid import UUID
 
 import pytest
 
-from store.engine import StoreConfig, make_pool
+from store.engine import Pool, StoreConfig, make_pool
 from store.executions import PostgresExecutions
+from store.inbox import From, Inbox
 from store.leases import PostgresLeases
+from store.requests import PostgresRequests
 from tests.conftest import run_sql
-from tests.contract.making import TTL_MS, an_id, ending, flush, holder, new_execution, node
+from tests.contract.making import TTL_MS, an_id, claim, ending, flush, holder, new_execution, node
 from tests.storm import audit
-from tests.storm.evidence import stories
+from tests.storm.evidence import Noted, Request, stories
+from workflow.answers import Answer
 from workflow.ports import NewExecution, Verdict
 from workflow.states import NodeStatus
+from workflow.waiting import NewRequest, RequestType
 
 
 @pytest.fixture
@@ -50,6 +54,41 @@ def test_what_must_never_be_written_is_seen(dsn: str, ended: NewExecution, state
     found = audit.findings(dsn)
     assert what in {each.what for each in found}
     assert {UUID(each.execution_id) for each in found} == {ended.id}
+
+
+async def test_a_decision_and_what_is_noted_of_it_are_told_and_a_change_of_it_is_seen(
+    dsn: str, pool: Pool, pg_store: PostgresExecutions
+) -> None:
+    audit.install(dsn)
+    leases = PostgresLeases(dsn)
+    leases.register(holder(owner := an_id()), TTL_MS)
+    leases.close()
+    new = new_execution(an_id(), owner=owner)
+    await pg_store.accept([new])
+    asked = NewRequest(type=RequestType.APPROVAL)
+    request = await PostgresRequests(pool).open(
+        claim(new.id), ("ask", 0), 0, asked, request_id=an_id(), token_hash=b"t", now_ms=1
+    )
+    inbox = Inbox(pool, an_id)
+    answer = Answer(action="approve", comment="ann", user_id=an_id(), role="owner")
+    await inbox.respond(await inbox.get(new.workspace_id, request.id), answer, From())
+    (told,) = stories(dsn)
+
+    held = {"action": "approve", "comment": "ann", "data": None}
+    assert told.requests == [Request(request.id, "ask", 0, "approval", "approved", held)]
+    assert told.noted == [Noted(request.id, {"action": "approve", "comment": "ann"})]
+    assert audit.findings(dsn) == []
+    run_sql(dsn, "UPDATE hitl_requests SET response = '{}' WHERE id = %s", request.id)
+    assert [(each.what, each.execution_id) for each in audit.findings(dsn)] == [("a decision was changed", str(new.id))]
+
+
+def test_a_child_is_told_with_its_parent_and_place(dsn: str) -> None:
+    parent, child = an_id(), an_id()
+    columns = "id, workspace_id, definition, status, trigger_type, input_data, parent_execution_id, parent_node_id, parent_place"
+    insert = f"INSERT INTO executions ({columns}) VALUES (%s, %s, '{{}}', 'queued', 'api', '{{}}', %s, %s, %s)"
+    run_sql(dsn, insert, parent, parent, None, "", 0)
+    run_sql(dsn, insert, child, parent, parent, "call", 2)
+    assert {story.id: (story.parent, story.place) for story in stories(dsn)} == {parent: (None, 0), child: (parent, 2)}
 
 
 async def test_a_refused_flush_is_counted_for_its_connection(dsn: str, ended: NewExecution) -> None:

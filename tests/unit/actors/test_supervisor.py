@@ -31,6 +31,7 @@ class FakeActor:
     async def start(self) -> Member:
         if self.stage.refuse:
             raise RuntimeError("no room")
+        await self.answers()
         holder = LeaseHolder(
             id=self.lease_id, cluster_id="c", actor_id="a", actor_name=self.name, host=self.host, pid=1, slots=4
         )
@@ -47,7 +48,12 @@ class FakeActor:
     async def hold(self) -> None:
         await self.dead.wait()
 
+    async def answers(self) -> None:
+        while self.host in self.stage.silent:
+            await asyncio.sleep(0.005)
+
     async def status(self) -> Member:
+        await self.answers()
         return replace(self.member(), draining=self.draining)
 
     def wake(self) -> None:
@@ -73,6 +79,7 @@ class Stage:
         self.executions = MemoryExecutions(self.store)
         self.actors: list[FakeActor] = []
         self.alive = ["host-1"]
+        self.silent: set[str] = set()
         self.refuse = False
         self.maintained = 0
         config = SupervisorConfig(cluster_id="c", size=2, executions_max=10, lease_ttl_ms=6_000, poll_ms=10)
@@ -208,6 +215,70 @@ async def test_a_host_that_comes_gets_actors_and_one_that_goes_is_forgotten(stag
             actor.dead.set()
 
     await stage.until(lambda: {m.host for m in stage.supervisor.members} == {"host-1"})
+
+
+async def two_hosts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.supervisor.STATUS_EVERY_S", 0.02)
+    stage.alive = ["host-1", "host-2"]
+    await stage.supervisor.start()
+    await stage.until(lambda: len(stage.supervisor.members) == 4)
+
+
+async def dedicated(stage: Stage) -> UUID:
+    new = new_execution(isolation=Isolation.DEDICATED)
+    await stage.executions.accept([new])
+    stage.supervisor.wake_dedicated()
+    return new.id
+
+
+async def test_a_host_that_does_not_answer_is_given_nothing_new_until_it_does(stage: Stage, monkeypatch):
+    await two_hosts(stage, monkeypatch)
+
+    def taking() -> set[str]:
+        return {m.host for m in stage.supervisor.members if not m.draining}
+
+    stage.silent = {"host-1"}
+    await stage.until(lambda: taking() == {"host-2"})
+    assert len(stage.supervisor.members) == 4
+
+    stage.silent = {"host-1", "host-2"}
+    await stage.until(lambda: taking() == {"host-1", "host-2"})
+    stage.silent = {"host-1"}
+    await stage.until(lambda: taking() == {"host-2"})
+    stage.silent = set()
+    await stage.until(lambda: taking() == {"host-1", "host-2"})
+
+
+async def test_dedicated_actors_are_spread_over_the_hosts(stage: Stage, monkeypatch):
+    await two_hosts(stage, monkeypatch)
+    for _ in range(4):
+        await dedicated(stage)
+    await stage.until(lambda: len(stage.actors) == 8)
+    assert sorted(actor.host for actor in stage.actors[4:]) == ["host-1", "host-1", "host-2", "host-2"]
+
+
+async def test_a_dedicated_actor_is_made_where_actors_answer(stage: Stage, monkeypatch):
+    await two_hosts(stage, monkeypatch)
+    stage.silent = {"host-1"}
+    await stage.until(lambda: any(m.draining for m in stage.supervisor.members))
+    for _ in range(2):
+        await dedicated(stage)
+    await stage.until(lambda: len(stage.actors) == 6)
+    assert {actor.host for actor in stage.actors[4:]} == {"host-2"}
+
+
+async def test_a_dedicated_actor_that_starts_on_a_dying_host_is_given_up_for_another_one(stage: Stage, monkeypatch):
+    """Ray says only after seconds that a host has gone: what was to start there would wait as long."""
+    await two_hosts(stage, monkeypatch)
+    stage.silent = {"host-1"}
+    identity = await dedicated(stage)
+    await stage.until(lambda: len(stage.actors) == 6)
+
+    given_up, own = stage.actors[4:]
+    assert (given_up.host, own.host) == ("host-1", "host-2")
+    await stage.until(lambda: own.draining)
+    assert given_up.dead.is_set()
+    assert stage.store.executions[identity].owner == own.lease_id
 
 
 async def test_room_that_nobody_gave_on_is_given_on(stage: Stage):

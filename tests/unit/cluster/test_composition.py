@@ -60,6 +60,7 @@ def test_the_pool_gets_exactly_what_its_config_has(make):
         "limits",
         "link_key",
         "public_url",
+        "models",
     } == plan.application.keys()
 
 
@@ -110,6 +111,21 @@ def test_every_variable_of_serve_that_we_set_exists_in_this_ray(make):
     for name in environment_of(make()):
         if name.startswith("RAY_SERVE_"):
             assert f'"{name}"' in text, name
+
+
+def test_ray_gives_a_silent_host_up_in_time_and_knows_the_names_of_its_checks(make):
+    import ray
+
+    given = environment_of(make())
+    period_ms, timeout_ms, failures = (
+        int(given[f"RAY_health_check_{name}"]) for name in ("period_ms", "timeout_ms", "failure_threshold")
+    )
+    assert failures * period_ms <= 3_000, "where it is killed, and refuses connections"
+    assert failures * (period_ms + timeout_ms) <= 9_000, "where it does not answer"
+    program = (Path(ray.__file__).parent / "core" / "src" / "ray" / "gcs" / "gcs_server").read_bytes()
+    for name in given:
+        if name.startswith("RAY_health_check"):
+            assert name.removeprefix("RAY_").encode() in program, name
 
 
 def test_the_token_is_a_file_and_never_a_value(make):

@@ -13,6 +13,15 @@ from workflow.errors import Unavailable
 from .fake_api import running_api
 from .fakes import Clock
 
+MODELS = {
+    "embedding": "mini",
+    "embeddings": [{"source": {"name": "mini", "source": "package:x/y"}, "gpu": 0.5}],
+    "language": [],
+    "provider": "",
+    "providers": [],
+    "prices": {},
+}
+
 
 class FakeRay:
     """The modules that a driver imports when it deploys, as one journal of calls."""
@@ -30,10 +39,14 @@ class FakeRay:
         serve.delete = lambda name: self.journal.append(("delete", name))
         ray = types.ModuleType("ray")
         ray.serve = serve
+        model_hosts = types.ModuleType("actors.model_hosts")
+        model_hosts.deploy = lambda config: self.journal.append(("models", config.embedding))
+        model_hosts.remove = lambda config: self.journal.append(("no models", config.embedding))
         application = types.ModuleType("fake_application")
         application.build = lambda given: ("application", given["replicas"])
         for name, module in {
             "actors.remote": remote,
+            "actors.model_hosts": model_hosts,
             "ray": ray,
             "ray.serve": serve,
             "fake_application": application,
@@ -42,6 +55,7 @@ class FakeRay:
         import actors
 
         monkeypatch.setattr(actors, "remote", remote, raising=False)
+        monkeypatch.setattr(actors, "model_hosts", model_hosts, raising=False)
 
     def _ensure(self, config):
         self.journal.append(("pool", config.size))
@@ -70,6 +84,7 @@ def make(tmp_path, api):
                 "namespace": "rayloom",
                 "pool": {"dsn": "postgresql://x", "cluster_id": "c", "size": 2},
                 "application": {"replicas": 2},
+                "models": MODELS,
                 "builder": "fake_application:build",
                 "host": "127.0.0.1",
                 "port": 8000,
@@ -88,7 +103,7 @@ def test_it_connects_makes_the_pool_deploys_and_waits_until_the_api_is_ready(ray
     assert ray.journal[0] == ("connect", "10.0.0.1:20001", "rayloom")
     assert ("pool", 2) in ray.journal
     assert ("start", {"host": "127.0.0.1", "port": 8000}) in ray.journal
-    assert ray.journal[-1] == ("run", ("application", 2), APPLICATION)
+    assert ray.journal[-2:] == [("run", ("application", 2), APPLICATION), ("models", "mini")]
     assert len(api.asked) == 3
     report = read_json(tmp_path / "driver.json")
     assert report["phase"] == "ready"
@@ -123,7 +138,7 @@ def test_a_deployment_that_fails_tells_what_its_replica_said(ray, make):
 
 def test_it_leaves_a_cluster_of_others_as_it_was(ray, make):
     make(joined=True).leave()
-    assert ray.journal == [("delete", APPLICATION), ("remove",)]
+    assert ray.journal == [("delete", APPLICATION), ("no models", "mini"), ("remove",)]
     ray.journal.clear()
     make(joined=False).leave()
     assert ray.journal == []

@@ -176,6 +176,7 @@ PLAN = DriverPlan(
     namespace="rayloom",
     pool={"dsn": "postgresql://x"},
     application={},
+    models={"embedding": "", "embeddings": []},
     builder="serve_app.deployment:build",
     host="127.0.0.1",
     port=8000,

@@ -10,6 +10,7 @@ import pytest
 
 from nodes.sandbox import LocalSandbox
 from nodes.sandbox.expression_syntax import expression_faults
+from tests.models import WordModels
 from workflow.compile import Compiler
 from workflow.config import ConfigTemplate, Frame
 from workflow.document import Document, Node
@@ -55,6 +56,7 @@ async def context(sandbox: LocalSandbox) -> NodeContext:
         attempt=1,
         timeout_ms=60_000,
         sandbox=sandbox,
+        models=WordModels(),
         now_ms=NOW_MS,
     )
 

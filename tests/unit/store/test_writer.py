@@ -188,3 +188,31 @@ def test_backoff_doubles_up_to_its_limit() -> None:
 
     assert [backoff.delay_s(failures, 0.0) for failures in (0, 1, 2, 10, 1000)] == [0.005, 0.01, 0.02, 0.05, 0.05]
     assert backoff.delay_s(10, 0.999) < 0.1
+
+
+async def test_after_a_crowd_the_next_batch_gathers() -> None:
+    disk = Disk()
+    writer = GroupWriter(disk.flush, name="test", gather_ms=60_000)
+    first = await busy(disk, writer)
+    crowd = await started(writer, range(1, 9))
+    disk.open.set()
+    await asyncio.gather(first, *crowd)
+
+    late = await started(writer, [20, 21])
+    closing = asyncio.create_task(writer.submit(22))
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+    assert disk.batches == [[0], list(range(1, 9))], "it waits for company"
+    for task in (*late, closing):
+        task.cancel()
+
+
+async def test_who_comes_alone_does_not_wait_for_company() -> None:
+    disk = Disk()
+    writer = GroupWriter(disk.flush, name="test", gather_ms=60_000)
+    first = await busy(disk, writer)
+    few = await started(writer, range(1, 8))
+    disk.open.set()
+
+    assert await asyncio.gather(first, *few, writer.submit(9)) == [item * 10 for item in (0, 1, 2, 3, 4, 5, 6, 7, 9)]

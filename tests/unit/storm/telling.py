@@ -8,7 +8,7 @@ from tests.chaos.work import chain, node
 from tests.storm.evidence import Event, Result, Story
 from tests.storm.invariants import Effects, Violation, story
 from tests.storm.journal import Submission
-from tests.storm.shapes import Shape
+from tests.storm.shape import Shape
 from tests.storm.sink import Seen
 from workflow.plan import Plan
 

@@ -37,6 +37,9 @@ class FakeFaults:
     def up(self, fault: Fault) -> None:
         self.done.append("up")
 
+    def rejoin(self) -> None:
+        self.done.append("rejoined")
+
 
 class HealthyInstance:
     """Heals at once."""
@@ -63,12 +66,18 @@ async def storm(faults: FakeFaults, seconds: float, *planned: tuple[float, Kind]
 
 async def test_the_frozen_wake_up_before_everything_is_killed_and_before_the_end(faults):
     await storm(faults, 60, (0, Kind.FROZEN), (0, Kind.EVERYTHING), (0, Kind.FROZEN))
-    assert faults.done == ["frozen", "awake", "everything", "up", "frozen", "awake"]
+    assert faults.done == ["frozen", "awake", "everything", "up", "rejoined", "frozen", "awake"]
 
 
 async def test_a_killed_head_is_healed_by_its_keeper_and_a_killed_keeper_by_a_person(faults):
     await storm(faults, 60, (0, Kind.HEAD), (0, Kind.KEEPER))
-    assert faults.done == ["head", "keeper", "up"]
+    assert faults.done == ["head", "rejoined", "keeper", "up", "rejoined"]
+
+
+async def test_a_killed_host_comes_back_before_everything_is_killed_and_before_the_end(faults, monkeypatch):
+    monkeypatch.setattr(nemesis, "REJOINS_AFTER_S", 0.05)
+    await storm(faults, 60, (0, Kind.RAYLET), (0, Kind.BACKEND), (0, Kind.HEAD), (0, Kind.RAYLET))
+    assert faults.done == ["raylet", "backend", "rejoined", "head", "rejoined", "raylet", "rejoined"]
 
 
 async def test_what_takes_everything_with_it_does_not_come_when_there_is_no_time_to_heal(faults):

@@ -2,17 +2,22 @@
 
 import asyncio
 from itertools import islice
+from random import Random
+from typing import Any
 from uuid import UUID
 
 import httpx2
 import pytest
 
-from nodes.catalog import load_catalog
+from tests.storm import people
 from tests.storm.client import Retried
 from tests.storm.journal import JournalFile, read_journal
+from tests.storm.load import Load
+from tests.storm.once import ONCE, catalog
 from tests.storm.recovery import Fault, quantiles
-from tests.storm.report import BOUNDS, Phase, Report, apart_from_outages, retries_after
+from tests.storm.report import BOUNDS, Phase, Report, apart_from_outages, retries_after, silent_s
 from tests.storm.schedule import ALONE, LONG, SHORT, Kind, planned
+from tests.storm.shape import Facts
 from tests.storm.shapes import shapes
 from tests.storm.sink import Sink
 from workflow.compile import Compiler
@@ -52,14 +57,21 @@ async def test_the_sink_notes_requests_and_answers_by_their_mood():
         fine = await post("n=5", "a")
         again = await post("n=5", "a")
         statuses = [(await post(query, key)).status_code for query, key in (
-            ("n=6&mood=refuse", "b"), ("n=7&mood=flaky", "c"), ("n=7&mood=flaky", "c"))]  # fmt: skip
+            ("n=6&mood=refuse", "b"), ("n=7&mood=flaky", "c"), ("n=7&mood=flaky", "c"),
+            ("n=8&mood=mend", "d"), ("n=8&mood=mend", "d"))]  # fmt: skip
 
     assert fine.json() == {"n": 5, "t": "first", "serial": 1}
     assert again.json()["serial"] == 2
-    assert statuses == [422, 503, 200]
+    assert statuses == [422, 503, 200, 422, 200]
     noted = [(seen.key, seen.path, seen.n, seen.status) for seen in sink.seen]
     path = "/small/post"
-    assert noted == [("a", path, 5, 200)] * 2 + [("b", path, 6, 422), ("c", path, 7, 503), ("c", path, 7, 200)]
+    assert noted == [("a", path, 5, 200)] * 2 + [
+        ("b", path, 6, 422),
+        ("c", path, 7, 503),
+        ("c", path, 7, 200),
+        ("d", path, 8, 422),
+        ("d", path, 8, 200),
+    ]
 
 
 async def test_the_sink_takes_its_time_beside_other_requests():
@@ -96,18 +108,109 @@ def test_the_same_seed_gives_the_same_storm():
 
 def test_every_shape_compiles_has_eight_nodes_and_names_its_effects():
     for shape in shapes(20_001, 100).values():
-        found = Compiler(load_catalog(), nodes_max=50).validate(parse_document(shape.document))
+        found = Compiler(catalog(), nodes_max=50).validate(parse_document(shape.document))
         assert [each for each in found if each.severity is Severity.ERROR] == []
         nodes = {each["id"]: each["type"] for each in shape.document["nodes"]}
-        assert len(nodes) >= 8
-        assert {node_id for node_id, _ in shape.runs} == {each for each, kind in nodes.items() if kind == "action.http"}
+        assert len(nodes) >= 8 or not shape.weight
+        assert {node_id for node_id, _ in shape.runs} == {
+            each for each, kind in nodes.items() if kind in ("action.http", ONCE)
+        }
+        assert nodes.keys() >= shape.asks | shape.once | shape.perhaps | shape.refused | shape.waits_ms.keys()
+        assert not shape.child or shape.child in shapes(20_001, 100)
+
+
+DECISIONS = {
+    "ask": ({"action": "approve", "comment": "ann"}, {"action": "reject", "comment": "bob"}),
+    "called": ({"body": {"who": "ann"}}, {"body": {"who": "bob"}}),
+    "bad": ({"action": "skip"}, {"action": "replace", "output": [{"instead": "ann"}]}),
+}
 
 
 def test_the_reference_depends_on_the_committed_answers():
     for shape in shapes(20_001, 100).values():
         given = shape.given(5, "first")
-        one, other = (shape.expected(given, dict.fromkeys(shape.runs, serial)) for serial in (11, 12))
+        decided = {name: these[0] for name, these in DECISIONS.items()}
+        one, other = (shape.expected(given, Facts(dict.fromkeys(shape.runs, serial), decided)) for serial in (11, 12))
         assert one != other
+
+
+def test_the_reference_depends_on_what_was_decided():
+    for shape in shapes(20_001, 100).values():
+        for name in shape.asks:
+            answers = {run: 11 for run in shape.runs if run != ("act", 0) or name != "ask"}
+            allowed = answers | {("act", 0): 12}
+            one = shape.expected(shape.given(5, "first"), Facts(allowed, {name: DECISIONS[name][0]}))
+            other = shape.expected(shape.given(5, "first"), Facts(answers, {name: DECISIONS[name][1]}))
+            assert one != other
+            done = shape.expected(
+                shape.given(5, "first"), Facts(allowed, {"ask": DECISIONS["ask"][1]} | {name: DECISIONS[name][1]})
+            )
+            assert name != "ask" or done == {"end": "what was rejected was done"}
+
+
+def test_the_reference_knows_an_outcome_that_is_not_known():
+    shape = shapes(20_001, 100)["once"]
+    lost = shape.expected(shape.given(5, "first"), Facts({("act", 0): 11}))
+    assert lost["end"][0]["how"] == "unknown_outcome"
+
+
+class FakeStore:
+    """Gives each workflow its name for an id."""
+
+    def __init__(self) -> None:
+        self.stored: list[dict[str, Any]] = []
+
+    async def store(self, document: dict[str, Any]) -> str:
+        self.stored.append(document)
+        return f"the id of {document['name']}"
+
+
+async def test_a_workflow_that_executes_another_is_stored_after_it_and_names_it():
+    api: Any = FakeStore()
+    load = Load("first", api, shapes(20_001, 100), None, Random(1))  # type: ignore[arg-type]
+    await load.store()
+    (call,) = [each for each in api.stored[-1]["nodes"] if each["type"] == "action.execute_workflow"]
+    assert call["config"]["workflow_id"] == "the id of child"
+    assert len(api.stored) == len(load.workflows) == len(load.shapes)
+
+
+class FakeApi:
+    """Answers the first one with 200 and the others with 409; after three looks nothing is asked any more."""
+
+    def __init__(self, kind: str) -> None:
+        self.asked = {"id": str(ID), "type": kind, "link": "http://here/api/v1/respond/secret"}
+        self.said: list[tuple[str, dict[str, Any]]] = []
+
+    async def requests(self, execution_id: UUID) -> list[dict[str, Any]]:
+        return [self.asked]
+
+    async def respond(self, path: str, body: dict[str, Any]) -> tuple[int, bool]:
+        self.said.append((path, body))
+        self.ended.set()
+        return (200 if len(self.said) == 1 else 409), False
+
+    ended: asyncio.Event
+
+
+@pytest.mark.parametrize("kind", ["approval", "error_recovery", "webhook"])
+async def test_several_people_answer_differently_and_each_is_known_by_the_answer(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(people, "THINK_S", 0.01)
+    journal, api = JournalFile(tmp_path / "journal"), FakeApi(kind)
+    api.ended = asyncio.Event()
+    await journal.note("sent", 1.0, t="first", key="k", shape="asking", n=5)
+    asked = people.People("first", api, journal, Random(3))  # type: ignore[arg-type]
+    await asked.look_after("k", ID, api.ended)
+    journal.close()
+
+    ((_, found),) = read_journal(journal.path).items()
+    assert {said.status for said in found.said.values()} == {200, 409}
+    assert len(found.said) == len(api.said) >= 2
+    assert len({said.action for said in found.said.values()}) >= 2
+    for path, body in api.said:
+        assert path in (api.asked["link"], f"/hitl/{ID}/respond")
+        held = {"body": body} if kind == "webhook" else {key: value for key, value in body.items() if key != "data"}
+        who, action = people.who_said(kind, held)
+        assert (found.said[who].request, found.said[who].action) == (ID, action)
 
 
 def test_quantiles():
@@ -136,6 +239,12 @@ def test_outages_of_everything_are_left_out_of_the_second_goodput():
     assert apart_from_outages((100.0, 200.0), [head, actor], ended_s) == pytest.approx(4 / 60)
     assert apart_from_outages((100.0, 200.0), [], ended_s) == pytest.approx(5 / 100)
     assert apart_from_outages((100.0, 200.0), [Fault(Kind.HEAD, "", 90.0)], ended_s) == 0
+
+
+def test_seconds_in_which_no_client_was_answered_are_counted():
+    assert silent_s((100.5, 106.2), [101, 103, 105, 200]) == 2
+    assert silent_s((100.0, 102.0), []) == 2
+    assert silent_s((100.0, 102.0), [100, 101]) == 0
 
 
 def test_a_bound_is_met_missed_or_not_measured():

@@ -1,0 +1,142 @@
+"""The chat completions of OpenAI as data: what a request looks like on the wire, and an answer put together from its chunks. Pure.
+
+Source: OpenAI's API reference, "Chat Completions" (create, streaming). xllamacpp, vLLM, Ollama and most providers speak the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from workflow.errors import NodeError
+from workflow.models import ChatRequest, FinishReason, Message, Role, ToolCall, Usage
+
+CHARS_PER_TOKEN = 4
+"""For estimates, where a provider does not count: about right for English."""
+REASONS = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+}
+
+
+def payload_of(request: ChatRequest, model: str) -> dict[str, Any]:
+    """Return the body of a request for an answer in chunks, with the tokens counted at its end."""
+    payload: dict[str, Any] = {
+        "model": model,
+        "messages": [_message(message) for message in request.messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    given = {
+        "temperature": request.temperature,
+        "max_tokens": request.max_tokens,
+        "stop": list(request.stop) or None,
+        "seed": request.seed,
+    }
+    payload.update({name: value for name, value in given.items() if value is not None})
+    if request.schema is not None:
+        schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
+        payload["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.tools:
+        payload["tools"] = [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},
+            }
+            for tool in request.tools
+        ]
+    return payload
+
+
+def _message(message: Message) -> dict[str, Any]:
+    content: Any = message.content
+    if message.images:
+        pictures = [{"type": "image_url", "image_url": {"url": image}} for image in message.images]
+        content = [{"type": "text", "text": message.content}, *pictures]
+    told: dict[str, Any] = {"role": message.role.value, "content": content}
+    if message.tool_calls:
+        told["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.role is Role.TOOL:
+        told["tool_call_id"] = message.tool_call_id
+    return told
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class Gathering:
+    """An answer that comes in chunks. `take` each, then ask for the parts."""
+
+    content: str = ""
+    finish_reason: FinishReason | None = None
+    _usage: Usage | None = None
+    _calls: dict[int, _Call] = field(default_factory=dict)
+
+    def take(self, chunk: Mapping[str, Any]) -> str:
+        """Take a chunk and return the text that it adds. Raises `NodeError` where it is an error."""
+        if chunk.get("error"):
+            raise error_of(chunk["error"])
+        usage = chunk.get("usage")
+        if usage:
+            self._usage = Usage(prompt=usage.get("prompt_tokens") or 0, completion=usage.get("completion_tokens") or 0)
+        for choice in (chunk.get("choices") or ())[:1]:
+            delta = choice.get("delta") or {}
+            self._take_calls(delta.get("tool_calls") or ())
+            if choice.get("finish_reason"):
+                self.finish_reason = REASONS.get(choice["finish_reason"], FinishReason.STOP)
+            text = delta.get("content") or ""
+            self.content += text
+            return text
+        return ""
+
+    def _take_calls(self, deltas: Sequence[Mapping[str, Any]]) -> None:
+        for delta in deltas:
+            call = self._calls.setdefault(delta.get("index") or 0, _Call())
+            function = delta.get("function") or {}
+            call.id = delta.get("id") or call.id
+            call.name = function.get("name") or call.name
+            call.arguments += function.get("arguments") or ""
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """What the model wants done."""
+        return tuple(
+            ToolCall(id=call.id or f"call_{index}", name=call.name, arguments=call.arguments)
+            for index, call in sorted(self._calls.items())
+        )
+
+    def usage(self, request: ChatRequest) -> Usage:
+        """Return the tokens as they were counted, or else an estimate."""
+        if self._usage is not None:
+            return self._usage
+        prompt = sum(len(message.content) for message in request.messages)
+        return Usage(prompt=_about(prompt), completion=_about(len(self.content)), estimated=True)
+
+
+def _about(chars: int) -> int:
+    return -(-chars // CHARS_PER_TOKEN)
+
+
+def error_of(error: Any) -> NodeError:
+    """Return the node's error for an error object of the wire."""
+    told = error if isinstance(error, Mapping) else {"message": str(error)}
+    message, kind = str(told.get("message") or "no reason given"), str(told.get("type") or told.get("code") or "")
+    if "context" in kind or "context_length" in message or "maximum context length" in message:
+        return NodeError(
+            f"the messages are too long for the model: {message}", "context_too_long", {"retryable": False}
+        )
+    if "content_filter" in kind or "content_policy" in kind:
+        return NodeError(f"the provider's filter refused it: {message}", "content_filtered", {"retryable": False})
+    status = told.get("code")
+    retryable = isinstance(status, int) and status >= 500
+    return NodeError(f"the model refused the request: {message}", "model_failed", {"retryable": retryable})

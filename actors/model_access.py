@@ -1,0 +1,99 @@
+"""The models of an instance as nodes and routes see them: those that replicas hold, and those of providers. No Ray."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import httpx2
+
+from actors import openai_chat
+from actors.chat import Gathering
+from actors.models import Adapter, HostedLanguageModel, ModelsConfig
+from workflow.errors import NodeError
+from workflow.models import (
+    DEFAULT_MODEL,
+    ChatRequest,
+    ChatResult,
+    Gpu,
+    OnText,
+    Purpose,
+    Ran,
+    Scores,
+    Vectors,
+)
+
+
+class HostedModels(Protocol):
+    """Models that replicas hold."""
+
+    async def embed(self, texts: Sequence[str], *, model: str, purpose: Purpose, gpu: Gpu) -> Vectors:
+        """As `workflow.models.Embedder.embed`."""
+        ...
+
+    def chunks(
+        self, model: HostedLanguageModel, request: ChatRequest, gpu: Gpu
+    ) -> AsyncIterator[Mapping[str, Any] | Ran]:
+        """Yield where the model computes, then the chunks of its answer. Raises `NodeError` as `Chat.answer` does."""
+        ...
+
+
+class ModelAccess:
+    """The way to all models. `client` gives the guarded client, on the loop that asks; without it no provider is asked."""
+
+    def __init__(
+        self, config: ModelsConfig, hosted: HostedModels, client: Callable[[], httpx2.AsyncClient] | None = None
+    ) -> None:
+        self._config = config
+        self._hosted = hosted
+        self._client = client
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str = DEFAULT_MODEL,
+        purpose: Purpose = Purpose.PASSAGE,
+        gpu: Gpu = Gpu.PREFERRED,
+    ) -> Vectors:
+        """Return the vectors, in order."""
+        return await self._hosted.embed(texts, model=model, purpose=purpose, gpu=gpu)
+
+    async def score(self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL) -> Scores:  # noqa: ARG002 - the port
+        """Refuse: no model that ranks is configured."""
+        raise NodeError("there is no model that ranks", "model_unknown", {"model": model, "retryable": False})
+
+    async def answer(self, request: ChatRequest, on_text: OnText | None = None) -> ChatResult:
+        """Return the whole answer of the provider that the request names; its pieces are told as they come."""
+        provider = self._config.provider_named(request.provider)
+        model = request.model or provider.model
+        if not model:
+            fields = {"provider": provider.name, "retryable": False}
+            raise NodeError(f"{provider.name} has no model of its own: name one", "model_unknown", fields)
+        if provider.adapter is Adapter.OPENAI and self._client is not None:
+            return await openai_chat.answer(provider, request, model, self._client(), on_text)
+        if provider.adapter is Adapter.HOSTED:
+            return await self._hosted_answer(provider.name, model, request, on_text)
+        message = f"{provider.name} is spoken to by {provider.adapter.value}, which this version does not know"
+        raise NodeError(message, "provider_unknown", {"provider": provider.name, "retryable": False})
+
+    async def _hosted_answer(
+        self, provider: str, model: str, request: ChatRequest, on_text: OnText | None
+    ) -> ChatResult:
+        gathering, ran = Gathering(), None
+        async for told in self._hosted.chunks(self._config.language_named(model), request, Gpu.PREFERRED):
+            if isinstance(told, Ran):
+                ran = told
+                continue
+            text = gathering.take(told)
+            if text and on_text is not None:
+                await on_text(text)
+        if gathering.finish_reason is None or ran is None:
+            message = f"{model} ended its answer in the middle"
+            raise NodeError(message, "model_failed", {"model": model, "retryable": True})
+        return ChatResult(
+            content=gathering.content,
+            usage=gathering.usage(request),
+            finish_reason=gathering.finish_reason,
+            provider=provider,
+            ran=ran,
+            tool_calls=gathering.tool_calls,
+        )

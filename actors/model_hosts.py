@@ -1,0 +1,283 @@
+"""Models on Ray Serve: warm replicas that hold the weights and batch across executions, and the way to them.
+
+Each model is an application of its own for CPUs, and another one for GPUs where it is configured to use them. They begin with no
+replica: the first work starts one, and one that is idle for long enough goes again.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import ray
+
+from actors.embedding import Embedded, EmbeddingModel
+from actors.language import LanguageModel
+from actors.logging import configure_logging
+from actors.models import HostedLanguageModel, HostedModel, ModelsConfig
+from actors.packages import require_own_packages
+from workflow.errors import NodeError
+from workflow.models import DEFAULT_MODEL, ChatRequest, Gpu, Purpose, Ran, Vectors
+
+EMBED, LANGUAGE = "embed", "llm"
+PIECE_TEXTS_MAX = 64
+"""A call of more texts goes in pieces, so that others have their turn between them."""
+PIECES_AT_ONCE = 4
+BATCH_TEXTS_MAX = 128
+BATCH_WAIT_S = 0.003
+ONGOING_MAX = 256
+GPUS_KNOWN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    texts: Sequence[str]
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reply:
+    embedded: Embedded
+    ran: Ran
+
+
+class EmbeddingReplica:
+    """Holds one embedding model."""
+
+    def __init__(self, model: HostedModel) -> None:
+        require_own_packages()
+        configure_logging()
+        self._model = EmbeddingModel(model.source, threads=model.threads)
+
+    async def embed(self, calls: list[_Call]) -> list[_Reply]:
+        """Embed what several calls brought, as one batch."""
+        given = [(call.texts, call.purpose) for call in calls]
+        found = await asyncio.to_thread(self._model.encode, given)
+        size = sum(len(call.texts) for call in calls)
+        ran = Ran(
+            model=self._model.source.name,
+            device=f"{self._model.device} {self._model.precision}",
+            host=ray.util.get_node_ip_address(),
+            pid=os.getpid(),
+            gpu_ids=tuple(map(str, ray.get_gpu_ids())),
+            batch_sizes=(size,),
+        )
+        return [_Reply(embedded=each, ran=ran) for each in found]
+
+
+class LanguageReplica:
+    """Holds one language model."""
+
+    def __init__(self, model: HostedLanguageModel) -> None:
+        require_own_packages()
+        configure_logging()
+        threads, tokens = model.threads, model.context_tokens
+        self._model = LanguageModel(model.source, threads=threads, context_tokens=tokens, parallel=model.parallel)
+
+    async def answer(self, request: ChatRequest) -> AsyncIterator[Mapping[str, Any] | Ran]:
+        """Yield where it computes, then the chunks of the answer."""
+        yield Ran(
+            model=self._model.source.name,
+            device="cpu",
+            host=ray.util.get_node_ip_address(),
+            pid=os.getpid(),
+            gpu_ids=tuple(map(str, ray.get_gpu_ids())),
+        )
+        async with contextlib.aclosing(self._model.chunks(request)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+def application_name(kind: str, model: str, *, gpu: bool) -> str:
+    """Return the name of a model's application."""
+    return f"rayloom-{kind}-{model}-{'gpu' if gpu else 'cpu'}"
+
+
+def deploy(config: ModelsConfig) -> None:
+    """Deploy the applications of all models; none of them has a replica yet."""
+    from ray import serve
+
+    for kind, model, gpu in _applications(config):
+        made = _embedding(model, gpu=gpu) if kind == EMBED else _language(model, gpu=gpu)
+        name = application_name(kind, model.source.name, gpu=gpu)
+        serve.run(made, name=name, route_prefix=None, blocking=False)
+
+
+def remove(config: ModelsConfig) -> None:
+    """Take the applications away again."""
+    from ray import serve
+
+    for kind, model, gpu in _applications(config):
+        serve.delete(application_name(kind, model.source.name, gpu=gpu))
+
+
+def _applications(config: ModelsConfig) -> Iterator[tuple[str, Any, bool]]:
+    for kind, models in ((EMBED, config.embeddings), (LANGUAGE, config.language)):
+        for model in models:
+            for gpu in (False, True) if model.gpu else (False,):
+                yield kind, model, gpu
+
+
+def _language(model: HostedLanguageModel, *, gpu: bool) -> Any:
+    return _deployment(LanguageReplica, model, gpu=gpu, ongoing_max=model.parallel)
+
+
+def _embedding(model: HostedModel, *, gpu: bool) -> Any:
+    from ray import serve
+
+    batched: Any = serve.batch(
+        max_batch_size=BATCH_TEXTS_MAX,
+        batch_wait_timeout_s=BATCH_WAIT_S,
+        batch_size_fn=lambda calls: sum(len(call.texts) for call in calls),
+    )
+    replica = type("Embedding", (EmbeddingReplica,), {"embed": batched(EmbeddingReplica.embed)})
+    return _deployment(replica, model, gpu=gpu, ongoing_max=ONGOING_MAX)
+
+
+def _deployment(replica: type, model: HostedModel, *, gpu: bool, ongoing_max: int) -> Any:
+    from ray import serve
+
+    deployed: Any = serve.deployment(
+        name="model",
+        max_ongoing_requests=ongoing_max,
+        max_queued_requests=model.queued_max,
+        autoscaling_config={
+            "min_replicas": 0,
+            "initial_replicas": 0,
+            "max_replicas": model.replicas_max,
+            "target_ongoing_requests": max(1, ongoing_max // 2),
+            "downscale_delay_s": model.idle_s,
+        },
+        ray_actor_options={"num_cpus": 0, "num_gpus": model.gpu if gpu else 0},
+        graceful_shutdown_timeout_s=5,
+    )(replica)
+    return deployed.bind(model)
+
+
+class RayModels:
+    """The way to the models of an instance, from an execution actor or a replica of the API."""
+
+    def __init__(self, config: ModelsConfig, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._config = config
+        self._now_s = now_s
+        self._handles: dict[str, Any] = {}
+        self._gpus = (float("-inf"), 0.0)
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str = DEFAULT_MODEL,
+        purpose: Purpose = Purpose.PASSAGE,
+        gpu: Gpu = Gpu.PREFERRED,
+    ) -> Vectors:
+        """Return the vectors, in order. Raises `NodeError`: `model_unknown`, `gpu_unavailable`, `models_busy`, `model_failed`."""
+        hosted = self._config.embedding_named(model)
+        handle = await self._handle(EMBED, hosted, gpu)
+        pieces = [texts[at : at + PIECE_TEXTS_MAX] for at in range(0, max(1, len(texts)), PIECE_TEXTS_MAX)]
+        window = asyncio.Semaphore(PIECES_AT_ONCE)
+
+        async def ask(piece: Sequence[str]) -> _Reply:
+            async with window:
+                reply: _Reply = await _reply(hosted, handle.embed.remote(_Call(texts=list(piece), purpose=purpose)))
+                return reply
+
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(_named(ask(piece))) for piece in pieces]
+        replies = [task.result() for task in asked]
+        for reply in replies:
+            if isinstance(reply, NodeError):
+                raise reply
+        return _vectors(cast("list[_Reply]", replies))
+
+    async def chunks(
+        self, model: HostedLanguageModel, request: ChatRequest, gpu: Gpu
+    ) -> AsyncIterator[Mapping[str, Any] | Ran]:
+        """Yield where the model computes, then the chunks of its answer. Raises `NodeError` as `embed` does."""
+        handle = await self._handle(LANGUAGE, model, gpu)
+        answer = handle.options(stream=True).answer.remote(request)
+        try:
+            while True:
+                yield await _reply(model, anext(answer))
+        except StopAsyncIteration:
+            return
+        finally:
+            answer.cancel()
+
+    async def _handle(self, kind: str, model: HostedModel, gpu: Gpu) -> Any:
+        there = model.gpu > 0 and gpu is not Gpu.NONE and await self._cluster_gpus() >= model.gpu
+        if gpu is Gpu.REQUIRED and not there:
+            why = "this model is not configured to use one" if not model.gpu else "no host of the cluster has one"
+            fields = {"model": model.source.name, "retryable": False}
+            raise NodeError(f"a GPU is required for {model.source.name}, but {why}", "gpu_unavailable", fields)
+        name = application_name(kind, model.source.name, gpu=there)
+        if name not in self._handles:
+            from ray import serve
+
+            self._handles[name] = await asyncio.to_thread(serve.get_app_handle, name)
+        return self._handles[name]
+
+    async def _cluster_gpus(self) -> float:
+        """Return how many GPUs the largest host has; asked anew every few seconds."""
+        at_s, count = self._gpus
+        if self._now_s() - at_s > GPUS_KNOWN_S:
+            hosts = await asyncio.to_thread(ray.nodes)
+            count = max((host["Resources"].get("GPU", 0.0) for host in hosts if host["Alive"]), default=0.0)
+            self._gpus = (self._now_s(), count)
+        return count
+
+
+async def _named(asking: Any) -> Any:
+    """Return what is asked, or the node's error: one that ends a group would come as a group."""
+    try:
+        return await asking
+    except NodeError as error:
+        return error
+
+
+async def _reply(model: HostedModel, response: Any) -> Any:
+    """Return what a replica answers. Raises `NodeError`."""
+    from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+
+    name = model.source.name
+    failed = partial(NodeError, code="model_failed", fields={"model": name, "retryable": True})
+    try:
+        return await response
+    except BackPressureError as error:
+        message = f"{name} has {model.queued_max} calls waiting"
+        raise NodeError(message, "models_busy", {"model": name, "retryable": True}) from error
+    except DeploymentUnavailableError as error:
+        raise failed(f"{name} does not come up: its replicas failed to load it; `rayloom status` says more") from error
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, NodeError):
+            raise cause from error
+        raise failed(f"{name} failed: {type(cause).__name__}: {cause}") from error
+    except (ray.exceptions.RayError, RayServeException) as error:
+        raise failed(f"{name} was lost while it computed: {type(error).__name__}") from error
+
+
+def _vectors(replies: Sequence[_Reply]) -> Vectors:
+    dimension = replies[0].embedded.dimension
+    rows: list[Sequence[float]] = []
+    for reply in replies:
+        flat: Sequence[float] = memoryview(reply.embedded.data).cast("f").tolist()
+        rows.extend(flat[at : at + dimension] for at in range(0, len(flat), dimension))
+    first = replies[0].ran
+    return Vectors(
+        rows=rows,
+        dimension=dimension,
+        tokens=sum(reply.embedded.tokens for reply in replies),
+        ran=Ran(
+            model=first.model,
+            device=first.device,
+            host=first.host,
+            pid=first.pid,
+            gpu_ids=first.gpu_ids,
+            batch_sizes=tuple(size for reply in replies for size in reply.ran.batch_sizes),
+        ),
+    )

@@ -1,0 +1,186 @@
+"""The models as one attempt of a node sees them: every call that was answered is noted before the node hears of it."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
+from uuid import UUID
+
+from actors.outside import patiently
+from workflow.effects import Effects, ForgetfulEffects, KeptEffects, RunEffects
+from workflow.knowledge import Files, Knowledge, NoKnowledge
+from workflow.ledger import CallKind, Ledger, ModelCall, Price, cost_of
+from workflow.models import (
+    DEFAULT_MODEL,
+    ChatRequest,
+    ChatResult,
+    Gpu,
+    Models,
+    NoModels,
+    OnText,
+    Purpose,
+    Ran,
+    Scores,
+    Usage,
+    Vectors,
+)
+from workflow.ports import Claimed
+
+HOSTED = "hosted"
+"""The provider of what replicas of the cluster compute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnBehalf:
+    """For whom models are asked."""
+
+    workspace_id: UUID
+    execution_id: UUID | None = None
+    workflow_id: UUID | None = None
+    user_id: UUID | None = None
+    node_id: str = ""
+    run_index: int = 0
+    attempt: int = 0
+
+
+class ModelsOf(Protocol):
+    """Gives each attempt its models and the effects of its run."""
+
+    def models(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Models:
+        """Return the models for an attempt."""
+        ...
+
+    def effects(self, claimed: Claimed, key: str) -> RunEffects:
+        """Return the effects of a run, whose key this is."""
+        ...
+
+    def knowledge(self, claimed: Claimed) -> Knowledge:
+        """Return the documents of the execution's workspace."""
+        ...
+
+    @property
+    def files(self) -> Files | None:
+        """What reads files."""
+        ...
+
+
+class NoModelsOf:
+    """Stands where there are no models."""
+
+    def models(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Models:  # noqa: ARG002 - the port
+        """Return none."""
+        return NoModels()
+
+    def effects(self, claimed: Claimed, key: str) -> RunEffects:  # noqa: ARG002
+        """Return those that keep nothing."""
+        return ForgetfulEffects()
+
+    def knowledge(self, claimed: Claimed) -> Knowledge:  # noqa: ARG002
+        """Return none."""
+        return NoKnowledge()
+
+    @property
+    def files(self) -> Files | None:
+        """None."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedModelsOf:
+    """Gives each attempt models whose calls are noted, and effects that are kept."""
+
+    access: Models
+    ledger: Ledger
+    kept: Effects
+    prices: Mapping[str, Price]
+    new_id: Callable[[], UUID]
+    known: Callable[[UUID, UUID | None], Knowledge]
+    """Gives a workspace's documents, as one of its users sees them."""
+    files: Files | None = None
+
+    def knowledge(self, claimed: Claimed) -> Knowledge:
+        """Return the documents of the execution's workspace."""
+        return self.known(claimed.workspace_id, claimed.triggered_by)
+
+    def models(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Models:
+        """Return the models for an attempt."""
+        behalf = OnBehalf(
+            workspace_id=claimed.workspace_id,
+            execution_id=claimed.id,
+            workflow_id=claimed.workflow_id,
+            user_id=claimed.triggered_by,
+            node_id=node_id,
+            run_index=run_index,
+            attempt=attempt,
+        )
+        return self.on_behalf(behalf)
+
+    def on_behalf(self, behalf: OnBehalf) -> Models:
+        """Return the models for somebody."""
+        return RecordedModels(self.access, self._note, behalf, self.prices, self.new_id)
+
+    def effects(self, claimed: Claimed, key: str) -> RunEffects:
+        """Return the effects of a run, whose key this is."""
+        return KeptEffects(self.kept, claimed.workspace_id, claimed.id, key)
+
+    async def _note(self, call: ModelCall) -> None:
+        await patiently(lambda: self.ledger.note(call))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedModels:
+    """Models whose calls are noted."""
+
+    access: Models
+    note: Callable[[ModelCall], Awaitable[None]]
+    behalf: OnBehalf
+    prices: Mapping[str, Price]
+    new_id: Callable[[], UUID]
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str = DEFAULT_MODEL,
+        purpose: Purpose = Purpose.PASSAGE,
+        gpu: Gpu = Gpu.PREFERRED,
+    ) -> Vectors:
+        """As `workflow.models.Embedder.embed`."""
+        begun = perf_counter()
+        found = await self.access.embed(texts, model=model, purpose=purpose, gpu=gpu)
+        await self._note(CallKind.EMBED, HOSTED, found.ran, Usage(prompt=found.tokens), begun)
+        return found
+
+    async def score(self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL) -> Scores:
+        """As `workflow.models.Reranker.score`."""
+        begun = perf_counter()
+        found = await self.access.score(query, texts, model=model)
+        await self._note(CallKind.SCORE, HOSTED, found.ran, Usage(), begun)
+        return found
+
+    async def answer(self, request: ChatRequest, on_text: OnText | None = None) -> ChatResult:
+        """As `workflow.models.Chat.answer`."""
+        begun = perf_counter()
+        found = await self.access.answer(request, on_text)
+        await self._note(CallKind.CHAT, found.provider, found.ran, found.usage, begun)
+        return found
+
+    async def _note(self, kind: CallKind, provider: str, ran: Ran, usage: Usage, begun: float) -> None:
+        behalf = self.behalf
+        call = ModelCall(
+            id=self.new_id(),
+            workspace_id=behalf.workspace_id,
+            kind=kind,
+            ran=ran,
+            usage=usage,
+            duration_ms=(perf_counter() - begun) * 1000,
+            provider=provider,
+            cost_usd=cost_of(self.prices, provider, ran.model, usage),
+            execution_id=behalf.execution_id,
+            workflow_id=behalf.workflow_id,
+            user_id=behalf.user_id,
+            node_id=behalf.node_id,
+            run_index=behalf.run_index,
+            attempt=behalf.attempt,
+        )
+        await self.note(call)

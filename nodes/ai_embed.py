@@ -1,0 +1,109 @@
+"""`ai.embed`: texts as vectors, by a model that a replica of the cluster holds."""
+
+from nodes.fields import FIELD_SCHEMA, path_of, problems_of, write
+from nodes.lineage import carried
+from workflow.errors import NodeError
+from workflow.models import Purpose
+from workflow.spec import (
+    MAIN,
+    Config,
+    Example,
+    Items,
+    JsonObject,
+    NodeContext,
+    NodeSpec,
+    NodeType,
+    Outputs,
+    Problem,
+)
+
+TEXT_CHARS_MAX = 1_000_000
+
+SPEC = NodeSpec(
+    type="ai.embed",
+    title="Embed texts",
+    category="ai",
+    description=(
+        "Turns a text of every item into a vector of length 1. Texts of all executions that come at once are computed together, on a "
+        "GPU where the cluster has one and `resources.gpu` does not say otherwise. What is longer than the model's window is cut."
+    ),
+    yields=True,
+    each_item=True,
+    timeout_ms=300_000,
+    aliases=("embedding", "embed_text"),
+    literal=frozenset({"purpose"}),
+    examples=(
+        Example(
+            title="A vector beside the text",
+            config={"text": "{{ $json.title }}", "into": "vector"},
+            items=[{"title": "Durable workflows"}, {"title": "Fair queues"}],
+        ),
+    ),
+    config_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "text": {"type": "string", "title": "Text", "description": "What is embedded, for every item."},
+            "into": {
+                **FIELD_SCHEMA,
+                "default": "embedding",
+                "title": "Into",
+                "description": "The field that gets the vector, dotted.",
+            },
+            "model": {
+                "type": "string",
+                "default": "",
+                "title": "Model",
+                "description": "The name of an embedding model of the instance; empty: its default.",
+            },
+            "purpose": {
+                "enum": ["passage", "query"],
+                "default": "passage",
+                "title": "Purpose",
+                "description": "Whether the texts are what is searched, or what it is searched for. Some models treat these differently.",
+            },
+        },
+        "required": ["text"],
+        "additionalProperties": False,
+    },
+)
+
+
+def check(config: JsonObject) -> list[Problem]:
+    """Find fields that nothing can be written to."""
+    return problems_of([("into", config.get("into"))])
+
+
+async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
+    """Embed the text of every item that has one; the others fail by themselves."""
+    texts: dict[int, str] = {}
+    for index in range(len(items)):
+        with context.item(index):
+            texts[index] = _text(config.of(index)["text"])
+    if not texts:
+        return {MAIN: []}
+    found = await context.models.embed(
+        list(texts.values()),
+        model=config.whole.get("model", ""),
+        purpose=Purpose(config.whole.get("purpose", "passage")),
+        gpu=context.gpu,
+    )
+    path = path_of(config.whole.get("into", "embedding"))
+    given: Items = []
+    for index, row in zip(texts, found.rows, strict=True):
+        json = dict(items[index]["json"])
+        write(json, path, list(row))
+        given.append(carried(items[index], index, json))
+    return {MAIN: given}
+
+
+def _text(text: object) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise NodeError("there is no text to embed", "no_text", {"retryable": False})
+    if len(text) > TEXT_CHARS_MAX:
+        message = f"a text of {len(text)} characters is more than the {TEXT_CHARS_MAX} that one may have: cut it first"
+        raise NodeError(message, "text_too_long", {"retryable": False})
+    return text
+
+
+NODE_TYPE = NodeType(SPEC, run, check)

@@ -1,0 +1,158 @@
+"""`ai.llm`: asks a language model for every item."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from nodes.chats import MODEL_PROPERTIES, Answer, ask, request_of
+from nodes.forms import schema_problems
+from nodes.lineage import carried
+from workflow.errors import NodeError
+from workflow.models import Message, Role
+from workflow.spec import (
+    MAIN,
+    Config,
+    Effect,
+    Example,
+    Items,
+    JsonObject,
+    NodeContext,
+    NodeSpec,
+    NodeType,
+    Outputs,
+    Problem,
+)
+
+AT_ONCE = 8
+"""How many items are asked for at a time."""
+ROLES = [Role.SYSTEM.value, Role.USER.value, Role.ASSISTANT.value]
+
+SPEC = NodeSpec(
+    type="ai.llm",
+    title="Ask a language model",
+    category="ai",
+    description=(
+        "Asks a language model for every item and gives `content`, `model`, `provider`, `usage` and `finish_reason`; with `schema` also "
+        "`data`, JSON that satisfies it: an answer that does not is shown to the model once, to be mended. An answer is kept before it "
+        "is used, so a crash pays for none twice. The instance's own model is a small one for trying things out."
+    ),
+    effect=Effect.EFFECT,
+    yields=True,
+    each_item=True,
+    timeout_ms=300_000,
+    aliases=("llm", "openai", "anthropic", "gemini", "chat_model"),
+    literal=frozenset({"schema"}),
+    examples=(
+        Example(
+            title="A sentence about every order",
+            config={
+                "system": "You write short, friendly notes.",
+                "prompt": "Thank {{ $json.customer }} for the order of {{ $json.product }}.",
+                "max_tokens": 60,
+            },
+            items=[{"customer": "Ada", "product": "a loom"}],
+        ),
+        Example(
+            title="JSON that fits a schema",
+            config={
+                "prompt": "Which city and country is this about? {{ $json.text }}",
+                "temperature": 0,
+                "schema": {
+                    "type": "object",
+                    "properties": {"city": {"type": "string"}, "country": {"type": "string"}},
+                    "required": ["city", "country"],
+                    "additionalProperties": False,
+                },
+            },
+            items=[{"text": "The Louvre opens at nine."}],
+        ),
+    ),
+    config_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "prompt": {"type": "string", "title": "Prompt", "description": "What the user says."},
+            "system": {
+                "type": "string",
+                "default": "",
+                "title": "System",
+                "description": "What the model is told before.",
+            },
+            "messages": {
+                "type": "array",
+                "maxItems": 1_000,
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "role": {"enum": ROLES, "title": "Role", "description": "Who says it."},
+                        "content": {"type": "string", "title": "Content", "description": "What is said."},
+                    },
+                    "required": ["role", "content"],
+                    "additionalProperties": False,
+                },
+                "title": "Messages",
+                "description": "What was said before the prompt, in order.",
+            },
+            "images": {
+                "type": "array",
+                "maxItems": 20,
+                "items": {"type": "string", "pattern": "^(https://|data:image/)"},
+                "title": "Images",
+                "description": "Pictures that belong to the prompt: https addresses or data addresses, for models that see.",
+            },
+            "stop": {
+                "type": "array",
+                "maxItems": 4,
+                "items": {"type": "string", "minLength": 1},
+                "title": "Stop",
+                "description": "Texts that end the answer.",
+            },
+            "schema": {
+                "type": ["object", "null"],
+                "title": "Schema",
+                "description": "JSON Schema of the answer.",
+            },
+            **MODEL_PROPERTIES,
+        },
+        "required": ["prompt"],
+        "additionalProperties": False,
+    },
+)
+
+
+def check(config: JsonObject) -> list[Problem]:
+    """Find what is wrong with the schema."""
+    return schema_problems(config, "schema", "invalid_answer_schema")
+
+
+async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
+    """Ask for every item, several at a time; items fail one by one."""
+    room = asyncio.Semaphore(AT_ONCE)
+    answers: dict[int, Answer] = {}
+
+    async def one(index: int) -> None:
+        async with room:
+            with context.item(index):
+                answers[index] = await _ask(context, config.of(index), index)
+
+    asked = [asyncio.ensure_future(one(index)) for index in range(len(items))]
+    try:
+        await asyncio.gather(*asked)
+    finally:
+        for task in asked:
+            task.cancel()
+    return {MAIN: [carried(items[at], at, answer.as_json()) for at, answer in sorted(answers.items())]}
+
+
+async def _ask(context: NodeContext, config: Mapping[str, Any], index: int) -> Answer:
+    messages = [Message(role=Role(said["role"]), content=said["content"]) for said in config.get("messages") or ()]
+    if config.get("system"):
+        messages.insert(0, Message(role=Role.SYSTEM, content=config["system"]))
+    if not config["prompt"].strip():
+        raise NodeError("there is no prompt", "no_prompt", {"retryable": False})
+    messages.append(Message(role=Role.USER, content=config["prompt"], images=config.get("images") or ()))
+    request = request_of(config, messages, context, stop=config.get("stop") or (), schema=config.get("schema"))
+    return await ask(context, request, str(index))
+
+
+NODE_TYPE = NodeType(SPEC, run, check)

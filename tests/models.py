@@ -1,0 +1,87 @@
+"""Stands for models in tests: the same text has the same vector, texts that share words are near, and all calls are kept."""
+
+import hashlib
+import math
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from workflow.errors import NodeError
+from workflow.models import (
+    DEFAULT_MODEL,
+    ChatRequest,
+    ChatResult,
+    FinishReason,
+    Gpu,
+    OnText,
+    Purpose,
+    Ran,
+    Scores,
+    Usage,
+    Vectors,
+)
+
+DIMENSION = 32
+RAN = Ran(model="words", device="cpu float32", host="here", pid=1, batch_sizes=(1,))
+
+
+def vector(text: str) -> list[float]:
+    """Return the sum of the directions of its words, at length 1."""
+    row = [0.0] * DIMENSION
+    for word in text.lower().split():
+        digest = hashlib.sha256(word.encode()).digest()
+        row[digest[0] % DIMENSION] += 1.0 if digest[1] % 2 else -1.0
+    length = math.sqrt(sum(value * value for value in row))
+    return [value / length for value in row] if length else [1.0, *row[1:]]
+
+
+@dataclass
+class WordModels:
+    """Embeds by words; ranks by words in common; answers what `says` tells, by default what was asked last."""
+
+    says: Callable[[ChatRequest], str] = lambda request: request.messages[-1].content
+    embedded: list[tuple[list[str], str, Purpose, Gpu]] = field(default_factory=list)
+    asked: list[ChatRequest] = field(default_factory=list)
+    failing: NodeError | None = None
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str = DEFAULT_MODEL,
+        purpose: Purpose = Purpose.PASSAGE,
+        gpu: Gpu = Gpu.PREFERRED,
+    ) -> Vectors:
+        self.embedded.append((list(texts), model, purpose, gpu))
+        if self.failing is not None:
+            raise self.failing
+        tokens = sum(len(text.split()) for text in texts)
+        return Vectors(rows=[vector(text) for text in texts], dimension=DIMENSION, tokens=tokens, ran=RAN)
+
+    async def score(self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL) -> Scores:
+        if self.failing is not None:
+            raise self.failing
+        wanted = set(query.lower().split())
+        return Scores(values=[float(len(wanted & set(text.lower().split()))) for text in texts], ran=RAN)
+
+    async def answer(self, request: ChatRequest, on_text: OnText | None = None) -> ChatResult:
+        self.asked.append(request)
+        if self.failing is not None:
+            raise self.failing
+        content = self.says(request)
+        if on_text is not None:
+            for piece in content.split(" "):
+                await on_text(piece + " ")
+        usage = Usage(prompt=sum(len(m.content.split()) for m in request.messages), completion=len(content.split()))
+        return ChatResult(
+            content=content, usage=usage, finish_reason=FinishReason.STOP, provider=request.provider or "words", ran=RAN
+        )
+
+    async def chunks(self, model: Any, request: ChatRequest, gpu: Gpu) -> AsyncIterator[Mapping[str, Any] | Ran]:
+        """Answer as a replica does, in chunks."""
+        found = await self.answer(request)
+        yield RAN
+        for piece in found.content.split(" "):
+            yield {"choices": [{"delta": {"content": piece + " "}}]}
+        usage = {"prompt_tokens": found.usage.prompt, "completion_tokens": found.usage.completion}
+        yield {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": usage}

@@ -1,0 +1,105 @@
+"""Calls of models are noted before the node hears of them, with what they used, for whom, and at which price."""
+
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from actors.ids import new_id
+from actors.recorded import OnBehalf, RecordedModelsOf
+from tests.models import WordModels
+from workflow.effects import KeptEffects
+from workflow.errors import NodeError, StoreUnavailable
+from workflow.knowledge import NoKnowledge
+from workflow.ledger import CallKind, ModelCall, Price
+from workflow.models import ChatRequest, Message, Role, Usage
+
+PRICES = {"words/words": Price(prompt=Decimal(2), completion=Decimal(10)), "hosted/*": Price(prompt=Decimal(1))}
+BEHALF = OnBehalf(workspace_id=new_id(), execution_id=new_id(), node_id="n", run_index=2, attempt=3)
+ASKED = ChatRequest(messages=[Message(role=Role.USER, content="one two three")])
+
+
+class Noted:
+    def __init__(self) -> None:
+        self.calls: list[ModelCall] = []
+        self.outages = 0
+
+    async def note(self, call: ModelCall) -> None:
+        if self.outages:
+            self.outages -= 1
+            raise StoreUnavailable("away")
+        self.calls.append(call)
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.results: dict[tuple[UUID, UUID, str], bytes] = {}
+
+    async def recall(self, workspace_id: UUID, execution_id: UUID, key: str) -> bytes | None:
+        return self.results.get((workspace_id, execution_id, key))
+
+    async def keep(self, workspace_id: UUID, execution_id: UUID, key: str, result: bytes) -> bytes:
+        return self.results.setdefault((workspace_id, execution_id, key), result)
+
+
+def nobody_knows(_workspace_id: UUID, _user_id: UUID | None) -> NoKnowledge:
+    return NoKnowledge()
+
+
+def recorded(noted: Noted, access: WordModels):
+    return RecordedModelsOf(
+        access=access, ledger=noted, kept=Kept(), prices=PRICES, new_id=new_id, known=nobody_knows
+    ).on_behalf(BEHALF)
+
+
+async def test_each_kind_of_call_is_noted_with_what_it_used():
+    noted = Noted()
+    models = recorded(noted, WordModels())
+
+    await models.embed(["a b", "c"])
+    await models.score("a", ["a b"])
+    await models.answer(ASKED)
+
+    assert [call.kind for call in noted.calls] == [CallKind.EMBED, CallKind.SCORE, CallKind.CHAT]
+    assert [call.usage.total for call in noted.calls] == [3, 0, 6]
+    assert [call.cost_usd for call in noted.calls] == [Decimal("0.000003"), 0, Decimal("0.000036")]
+    assert {(call.node_id, call.run_index, call.attempt) for call in noted.calls} == {("n", 2, 3)}
+    assert {(call.workspace_id, call.execution_id) for call in noted.calls} == {
+        (BEHALF.workspace_id, BEHALF.execution_id)
+    }
+    assert len({call.id for call in noted.calls}) == 3
+
+
+async def test_a_call_that_failed_used_nothing():
+    noted = Noted()
+    with pytest.raises(NodeError):
+        await recorded(noted, WordModels(failing=NodeError("no"))).answer(ASKED)
+    assert noted.calls == []
+
+
+async def test_what_was_answered_waits_for_the_database():
+    noted = Noted()
+    noted.outages = 2
+
+    found = await recorded(noted, WordModels()).answer(ASKED)
+
+    assert found.content == "one two three"
+    assert len(noted.calls) == 1
+
+
+def test_what_no_price_is_known_for_has_no_cost():
+    from workflow.ledger import cost_of
+
+    assert cost_of(PRICES, "openai", "gpt", Usage(prompt=5)) is None
+    assert cost_of(PRICES, "hosted", "any", Usage(prompt=1_000_000)) == 1
+    assert cost_of(PRICES, "words", "words", Usage(prompt=500_000, completion=100_000)) == 2
+
+
+async def test_effects_of_a_run_are_found_by_their_names():
+    kept, identity = Kept(), new_id()
+    first, other = (KeptEffects(kept, BEHALF.workspace_id, identity, key) for key in ("e:n:0", "e:n:1"))
+
+    assert await first.recall() is None
+    assert await first.keep(b"1", "a") == b"1"
+    assert await first.keep(b"2", "a") == b"1", "the first counts"
+    assert (await first.recall("a"), await first.recall("b"), await other.recall("a")) == (b"1", None, None)

@@ -1,0 +1,74 @@
+"""What files are, and what is read of them, in the real child process."""
+
+import pytest
+
+from nodes.parsing import FileReader, file_type_of
+from nodes.parsing.reader import Refused, decoded, json_text, table_text
+from tests.documents import docx, pdf
+from workflow.errors import BadInput, NodeError
+from workflow.knowledge import FileType, Page
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.pdf", pdf("x"), FileType.PDF),
+        ("a", pdf("x"), FileType.PDF),
+        ("a.docx", docx("x"), FileType.DOCX),
+        ("a.txt", b"text", FileType.TXT),
+        ("a.unknown", b"text", FileType.TXT),
+        ("a.MD", b"# head", FileType.MD),
+        ("a.csv", b"a,b", FileType.CSV),
+        ("a.tsv", b"a\tb", FileType.CSV),
+        ("a.json", b"{}", FileType.JSON),
+        ("a.htm", b"<p>", FileType.HTML),
+        ("page", b"  <!DOCTYPE HTML><p>", FileType.HTML),
+        ("a.txt", "wide".encode("utf-16"), FileType.TXT),
+    ],
+)
+def test_what_a_file_is(name, content, found):
+    assert file_type_of(name, content) is found
+
+
+def test_a_zip_that_is_no_document_is_refused():
+    with pytest.raises(BadInput) as caught:
+        file_type_of("a.docx", docx("x").replace(b"word/document.xml", b"word/documenX.xml"))
+    assert caught.value.code == "file_type_unsupported"
+
+
+async def test_pages_come_with_their_numbers():
+    found = await FileReader().read(FileType.PDF, pdf("one", "two"), 20_000)
+
+    assert [(page.number, page.text.strip()) for page in found.pages] == [(1, "one"), (2, "two")]
+    assert found.page_count == 2
+
+
+async def test_what_has_no_pages_is_one_without_a_number():
+    found = await FileReader().read(FileType.MD, b"# Head\n\ntext", 20_000)
+
+    assert (found.pages, found.page_count) == ((Page(None, "# Head\n\ntext"),), None)
+
+
+async def test_a_reader_that_takes_too_long_is_killed():
+    with pytest.raises(NodeError) as caught:
+        await FileReader().read(FileType.TXT, b"text", 1)
+    assert (caught.value.code, caught.value.retryable) == ("file_timeout", False)
+
+
+@pytest.mark.parametrize("name", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_text_by_its_mark(name):
+    assert decoded("Zürich — 5 €".encode(name)) == "Zürich — 5 €"
+
+
+def test_text_without_a_mark_that_is_no_utf_8_is_latin():
+    assert decoded("Zürich 5 €".encode("cp1252")) == "Zürich 5 €"
+
+
+def test_a_table_is_lines_that_mean_something_by_themselves():
+    assert table_text("a;b\n1;\n;2\n\n3;4\n") == "a: 1\nb: 2\na: 3; b: 4"
+
+
+def test_json_is_a_value_a_line_and_too_deep_is_refused():
+    assert json_text('{"a":[1,"ü"]}') == '{\n "a": [\n  1,\n  "ü"\n ]\n}'
+    with pytest.raises(Refused):
+        json_text("[" * 100_000)

@@ -1,0 +1,66 @@
+"""What calls of models used and cost, as values, and the port that notes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from workflow.models import Ran, Usage
+
+MILLION = 1_000_000
+
+
+class CallKind(StrEnum):
+    """What a model was asked for."""
+
+    EMBED = "embed"
+    SCORE = "score"
+    CHAT = "chat"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """US dollars for a million tokens that are read, and that are written."""
+
+    prompt: Decimal
+    completion: Decimal = Decimal(0)
+
+    def of(self, usage: Usage) -> Decimal:
+        """Return what so many tokens cost."""
+        return (self.prompt * usage.prompt + self.completion * usage.completion) / MILLION
+
+
+def cost_of(prices: Mapping[str, Price], provider: str, model: str, usage: Usage) -> Decimal | None:
+    """Return what a call costs by the table, whose keys are `provider/model` or `provider/*`; None where it does not say."""
+    price = prices.get(f"{provider}/{model}") or prices.get(f"{provider}/*")
+    return None if price is None else price.of(usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """One call of a model that was answered, on whose behalf, and what it used."""
+
+    id: UUID
+    workspace_id: UUID
+    kind: CallKind
+    ran: Ran
+    usage: Usage
+    duration_ms: float
+    provider: str = ""
+    cost_usd: Decimal | None = None
+    execution_id: UUID | None = None
+    workflow_id: UUID | None = None
+    user_id: UUID | None = None
+    node_id: str = ""
+    run_index: int = 0
+    attempt: int = 0
+
+
+class Ledger(Protocol):
+    """Notes calls. A call that is noted twice counts once."""
+
+    async def note(self, call: ModelCall) -> None:
+        """Note a call; durable when this returns. Raises `StoreUnavailable`."""
+        ...
