@@ -120,8 +120,10 @@ class Keys:
     def _has_room(self, workspace_id: UUID, key: str) -> bool:
         """Whether something is held there for which there is room."""
         under_way, standing = self._standing(workspace_id, key)
-        held = [identity for identity in standing if self._world.store.executions[identity].held]
-        wanted = self._world.store.executions[held[-1]].new.concurrency if held else None
+        rows = [self._world.store.executions[identity] for identity in standing]
+        # One that was claimed to be stopped keeps its mark and is held no more.
+        held = [row for row in rows if row.held and row.status is ExecutionStatus.QUEUED]
+        wanted = held[-1].new.concurrency if held else None
         return wanted is not None and len(under_way) < wanted.limit
 
     def _standing(self, workspace_id: UUID, key: str) -> tuple[list[UUID], list[UUID]]:
