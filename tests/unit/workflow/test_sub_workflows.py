@@ -1,15 +1,18 @@
 """Workflows that execute workflows: circles, depth, what is not there; drawn, and against a walk along every way."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.graphs import node_type
 from workflow.document import parse_document
 from workflow.findings import Severity
 from workflow.lifecycle import EXECUTABLE, WorkflowStatus
-from workflow.sub_workflows import Call, Known, Target, call_findings, calls_of, targets_of
+from workflow.spec import Catalog, NodeType
+from workflow.sub_workflows import VERSION_MAX, Call, Known, Target, call_findings, calls_of, names_of, targets_of
 
 NAMES = ("action.execute_workflow", "sub_workflow")
 DEPTH_MAX = 3
@@ -133,7 +136,11 @@ def test_only_what_a_document_says_in_so_many_words_is_a_call():
                 {**call("other"), "type": "logic.noop"},
                 call("chosen", workflow_id="{{ $json.id }}"),
                 call("chosen version", version="{{ $json.version }}"),
-                call("no version", version=10**12),
+                call("first", version=1),
+                call("last", version=VERSION_MAX),
+                call("none", version=0),
+                call("too high", version=VERSION_MAX + 1),
+                call("half", version=1.5),
             ],
             "connections": [],
         }
@@ -147,8 +154,18 @@ def test_only_what_a_document_says_in_so_many_words_is_a_call():
         ("version with a point", second),
         ("nothing", None),
         ("null", plain),
+        ("first", Target(UUID(int=5), 1)),
+        ("last", Target(UUID(int=5), VERSION_MAX)),
     ]
-    assert targets_of(calls) == [plain, second]
+    assert targets_of(calls)[:2] == [plain, second]
+    assert len(targets_of(calls)) == 4
+
+
+def test_every_name_of_the_node_type_is_known_and_none_where_there_is_no_such_type():
+    executes = node_type("action.execute_workflow")
+    executes = NodeType(replace(executes.spec, aliases=("sub_workflow",)), executes.run)
+    assert names_of(Catalog({executes.spec.type: executes})) == NAMES
+    assert names_of(Catalog({})) == ()
 
 
 NODE = st.sampled_from(["a", "b", "c", "d", "e", "a2", "b2"])
