@@ -94,6 +94,9 @@ def test_the_way_is_said():
     assert message("a -> b; b -> c; c -> d", "a").endswith("this workflow → 'a' → 'b' → 'c' → 'd'")
     assert message("a -> b; b -> x", "a", own="x").endswith(": this workflow → 'a' → 'b' → this workflow")
     assert message("a -> b; b -> a", "a").endswith(": this workflow → 'a' → 'b' → 'a'")
+    six = "a -> b; b -> c; c -> d; d -> e; e -> f"
+    assert message(six, "a").endswith("'e' → 'f'")
+    assert message(f"{six}; f -> g", "a").endswith("'e' → 'f' → …")
 
 
 def test_what_is_not_there_or_not_in_service_is_only_a_warning():
