@@ -92,7 +92,7 @@ class Owner:
         self._active: dict[UUID, _Active] = {}
         self._finished: OrderedDict[tuple[UUID, int], None] = OrderedDict()
         self._lane = SuspectLane(self._executions)
-        self._fairness = Fairness(lambda: monotonic() * 1000)
+        self._fairness = Fairness(lambda: asyncio.get_running_loop().time() * 1000)
         self._hungry = asyncio.Event()
         self._half_free = asyncio.Event()
         self._claimed_at = 0.0
@@ -402,7 +402,7 @@ class Owner:
             return False
         grace_ms = self._config.orphan_grace_ms if self.active else 0
         batch = await self._executions.claim(lease_id, free, grace_ms, self._fairness.shares())
-        self._claimed_at = monotonic() if batch else 0.0
+        self._claimed_at = asyncio.get_running_loop().time() if batch else 0.0
         for claimed in batch:
             self.take(claimed)
         self.counts.claimed += len(batch)
@@ -411,7 +411,7 @@ class Owner:
         return len(batch) == free and self.active < self._config.slots
 
     async def _let_slots_gather(self) -> None:
-        left_s = self._claimed_at + CLAIM_PAUSE_S - monotonic()
+        left_s = self._claimed_at + CLAIM_PAUSE_S - asyncio.get_running_loop().time()
         if left_s > 0 and self.active > self._config.slots // 2:
             self._half_free.clear()
             try:

@@ -12,9 +12,10 @@ import orjson
 from actors.outside import NodeRun, patiently
 from store.memory_executions import MemoryExecutions
 from tests.simulation.graphs import INPUT, chance, draw_document
+from tests.simulation.keys import draw_concurrency
 from workflow.errors import Conflict, Fenced, NodeError, StoreUnavailable
 from workflow.ids import derived_id
-from workflow.ports import Claimed, NewExecution, SignalKind
+from workflow.ports import Claimed, NewExecution, Outcome, SignalKind
 from workflow.states import ExecutionStatus
 from workflow.waiting import Child, ChildState, NewRequest, Recovery, Request, RequestStatus, RequestType
 
@@ -148,6 +149,7 @@ async def _cancel(world: "World", execution_id: UUID) -> None:
         await MemoryExecutions(world.store).signal(
             row.new.workspace_id, execution_id, world.new_id(), SignalKind.CANCEL, b'{"by":"its parent"}'
         )
+        world.stopped.add(execution_id)
     except Conflict:
         return
 
@@ -200,8 +202,20 @@ class _ChildrenOfRun:
             raise NodeError("too deep", "depth_exceeded", {"retryable": False})
         random = Random(int(chance(identity) * 2**48))
         definition = orjson.dumps(draw_document(random, CHILD_NODES_MAX))
-        new = replace(_child(world, definition), id=identity, priority=row.new.priority)
-        await MemoryExecutions(world.store).accept([new])
+        new = NewExecution(
+            id=identity,
+            workspace_id=row.new.workspace_id,
+            workflow_id=None,
+            definition=definition,
+            input=orjson.dumps(INPUT),
+            nodes_total=1,
+            trigger_type="sub_workflow",
+            triggered_by=None,
+            priority=row.new.priority,
+            concurrency=draw_concurrency(identity, depth, world.story.keyed_share),
+        )
+        if (await world.keys.accept(new)).outcome is Outcome.LIMITED:
+            raise NodeError("too many of its key are under way", "concurrency_limit", {"retryable": True})
         world.documents[identity], world.depths[identity] = definition, depth
         world.parents[identity] = (self.claimed.id, self.run)
         world.faults["child"] += 1
@@ -217,19 +231,6 @@ class _ChildrenOfRun:
         return await patiently(once)
 
 
-def _child(world: "World", definition: bytes) -> NewExecution:
-    return NewExecution(
-        id=world.new_id(),
-        workspace_id=UUID(int=7),
-        workflow_id=None,
-        definition=definition,
-        input=orjson.dumps(INPUT),
-        nodes_total=1,
-        trigger_type="sub_workflow",
-        triggered_by=None,
-    )
-
-
 def tell_parent(world: "World", execution_id: UUID) -> None:
     """Leave a wake-up for whoever waits for an execution that has just ended, as the table's trigger does."""
     if execution_id in world.parents:
@@ -241,9 +242,12 @@ async def leave(world: "World", execution_id: UUID, kind: SignalKind) -> bool:
     """Leave a wish with an execution; whether it fitted."""
     while True:
         try:
+            workspace_id = world.store.executions[execution_id].new.workspace_id
             await MemoryExecutions(world.store).signal(
-                UUID(int=7), execution_id, world.new_id(), kind, b'{"by":"somebody"}'
+                workspace_id, execution_id, world.new_id(), kind, b'{"by":"somebody"}'
             )
+            if kind is SignalKind.CANCEL:
+                world.stopped.add(execution_id)
         except Conflict:
             return False
         except StoreUnavailable:

@@ -37,6 +37,8 @@ class Report:
     virtual_s: float
     as_undisturbed: int
     """Executions that were held against an undisturbed evaluation."""
+    passed_max: int
+    """How many of the other workspace were given a slot at most while one of the workspace with few executions waited."""
 
 
 def play(story: Story) -> Report:
@@ -65,6 +67,7 @@ async def _play(story: Story) -> Report:
         )
     ]
     reaper = asyncio.create_task(_reap(world))
+    releasing = asyncio.create_task(world.keys.let_go_now_and_then())
     for _ in range(story.executions):
         await asyncio.sleep(world.random.expovariate(story.per_s))
         target = world.random.choice(processes) if world.random.random() < 0.7 else None
@@ -79,6 +82,7 @@ async def _play(story: Story) -> Report:
         world.store.restart()
     await _until_all_have_ended(world)
     reaper.cancel()
+    releasing.cancel()
     for process in processes:
         await process.kill(noticed=False)
     if world.breaches:
@@ -156,6 +160,7 @@ async def _hold_against_guarantees(world: World) -> Report:
     compared = 0
     for row in world.store.executions.values():
         _hold_log(world, row)
+        world.keys.check_end(row)
         expected = await evaluate(parse_document(orjson.loads(world.documents[row.new.id])), row.new.id)
         if expected is not None and row.status is ExecutionStatus.COMPLETED:
             compared += 1
@@ -169,6 +174,7 @@ async def _hold_against_guarantees(world: World) -> Report:
         faults=world.faults,
         virtual_s=(world.store.now_ms() - BEGINNING_MS) / 1000,
         as_undisturbed=compared,
+        passed_max=world.turns.passed_max,
     )
 
 

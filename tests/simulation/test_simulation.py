@@ -26,6 +26,11 @@ FAULTS = {
     "answer",
     "nobody answered",
     "child",
+    "held",
+    "refused",
+    "superseded",
+    "let go",
+    "room was made",
 }
 
 

@@ -1,5 +1,6 @@
 """The whole engine in one process under virtual time, with faults from one seed: processes that die, freeze and wake again, a
-database that goes away before or after it has committed, calls and wake-ups that are lost or come twice, users who cancel."""
+database that goes away before or after it has committed, calls and wake-ups that are lost or come twice, users who cancel, two
+workspaces that share the slots, concurrency keys that hold, refuse and stop."""
 
 import asyncio
 from collections import Counter
@@ -23,13 +24,14 @@ from store.memory_blobs import MemoryBlobs
 from store.memory_executions import MemoryExecutions
 from store.writer import Backoff, GroupWriter
 from tests.graphs import node_type
+from tests.simulation import keys
 from tests.simulation.graphs import INPUT, chance, draw_document, drawn_catalog
+from tests.simulation.keys import FEW, MANY, Keys, Turns, draw_concurrency
 from tests.simulation.outside import People, WorldOutside, leave, tell_parent
 from workflow.blobs import BlobRef
 from workflow.errors import NodeError, StoreUnavailable
 from workflow.ids import uuid7
 from workflow.ports import (
-    Accepted,
     Claimed,
     Flush,
     Isolation,
@@ -48,7 +50,6 @@ from workflow.waiting import Child, NewRequest, RequestStatus, RequestType, Susp
 
 TTL_MS, RENEW_S, REAP_S = 6_000, 2.0, 0.5
 BEGINNING_MS = 1_700_000_000_000
-WORKSPACE = UUID(int=7)
 
 
 class Violation(AssertionError):
@@ -74,6 +75,9 @@ class Story:
     cancel_share: float = 0.08
     pause_share: float = 0.15
     lost_message_share: float = 0.2
+    keyed_share: float = 0.2
+    few_share: float = 0.08
+    """How many of the executions are of the workspace that has few."""
 
 
 @dataclass(slots=True)
@@ -92,13 +96,19 @@ class World:
     parents: dict[UUID, tuple[UUID, tuple[str, int]]] = field(default_factory=dict)
     """Executions that others wait for: by whom, and by which run of which node."""
     depths: dict[UUID, int] = field(default_factory=dict)
+    stopped: set[UUID] = field(default_factory=set)
+    """Executions that somebody, or the one that waits for them, asked to stop."""
     people: People = field(init=False)
+    keys: Keys = field(init=False)
+    turns: Turns = field(init=False)
     breaches: list[str] = field(default_factory=list)
     buried: list["Process"] = field(default_factory=list)
     """Processes that were killed: what they had begun stays as it was, for ever."""
 
     def __post_init__(self) -> None:
         self.people = People(self)
+        self.keys = Keys(self)
+        self.turns = Turns(self)
 
     def new_id(self) -> UUID:
         self.ids += 1
@@ -160,7 +170,7 @@ class World:
                 self.on_effect(process, context, once=False)
                 count = 1 + int(chance(context.effect_key) * 2)
                 await context.children.start(
-                    [Child(workflow_id=WORKSPACE, input=b"{}", place=place) for place in range(count)]
+                    [Child(workflow_id=MANY, input=b"{}", place=place) for place in range(count)]
                 )
             states = await context.children.states()
             if any(not state.status.terminal for state in states):
@@ -204,13 +214,14 @@ class World:
                 self.faults["fenced"] += 1
                 continue
             row = self.store.executions[part.execution_id]
+            self.keys.check(row)
             if part.epoch != row.epoch and row.last_seq != part.last_seq + len(part.events):
                 self.breach(f"{part.execution_id}: epoch {part.epoch} wrote under epoch {row.epoch}")
             for node in part.nodes:
                 self._watch_node(part.execution_id, node)
             references = [node.output_ref for node in part.nodes]
             for reference in [*references, part.ending.output_ref if part.ending else None]:
-                if reference is not None and (WORKSPACE, reference.sha256) not in self.store.blobs:
+                if reference is not None and (row.new.workspace_id, reference.sha256) not in self.store.blobs:
                     self.breach(f"{part.execution_id} names a blob that is not there")
             end = (row.status.value, row.output or row.output_ref) if row.status.terminal else None
             if end is not None and self.ended.setdefault(part.execution_id, end) != end:
@@ -229,12 +240,8 @@ def _has_output(node: NodeRow) -> bool:
     return node.output is not None or node.output_ref is not None
 
 
-class Executions(MemoryExecutions):
+class Executions(keys.Executions):
     """The store as one process reaches it: answers take time, and what is committed is watched."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world.store)
-        self._world = world
 
     async def flush(self, batch: Sequence[Flush]) -> list[Verdict]:
         await asyncio.sleep(self._world.random.uniform(0.001, 0.02))
@@ -256,7 +263,16 @@ class Executions(MemoryExecutions):
 
     async def claim(self, owner: UUID, limit: int, orphan_grace_ms: int, shares: Sequence[Share] = ()) -> list[Claimed]:
         await asyncio.sleep(self._world.random.uniform(0.001, 0.01))
-        return await super().claim(owner, limit, orphan_grace_ms, shares)
+        waiting = self._world.turns.waiting()
+        taken = await super().claim(owner, limit, orphan_grace_ms, shares)
+        self._world.turns.watch(waiting, taken, shares)
+        return taken
+
+    async def release_held(self, workspace_id: UUID, concurrency_key: str) -> int:
+        await asyncio.sleep(self._world.random.uniform(0.001, 0.02))
+        let_go = await super().release_held(workspace_id, concurrency_key)
+        self._world.faults["room was made"] += let_go
+        return let_go
 
 
 class _NoFaults(MemoryExecutions):
@@ -451,13 +467,14 @@ def _task(name: str, run: object) -> NodeType:
     return NodeType(replace(plain.spec, placement=Placement.TASK, may_move=True), plain.run)
 
 
-async def submit(world: World, process: Process | None) -> UUID:
+async def submit(world: World, process: Process | None) -> None:
     """Accept an execution as a replica would: pushed to a process, or queued; the call to the process may be lost, or doubled."""
     random = world.random
     definition = orjson.dumps(draw_document(random, world.story.nodes_max))
+    identity = world.new_id()
     new = NewExecution(
-        id=world.new_id(),
-        workspace_id=WORKSPACE,
+        id=identity,
+        workspace_id=FEW if random.random() < world.story.few_share else MANY,
         workflow_id=None,
         definition=definition,
         input=orjson.dumps(INPUT),
@@ -466,28 +483,28 @@ async def submit(world: World, process: Process | None) -> UUID:
         triggered_by=None,
         priority=random.randint(1, 10),
         owner=process.id if process is not None else None,
+        concurrency=draw_concurrency(identity, 0, world.story.keyed_share),
     )
     while True:
         try:
-            (accepted,) = await MemoryExecutions(world.store).accept([new])
+            accepted = await world.keys.accept(new)
         except StoreUnavailable:
             await asyncio.sleep(0.3)
         else:
             break
+    if new.id not in world.store.executions:  # its key has refused it
+        return
     world.documents[new.id] = definition
     if process is not None and accepted.owner == process.id:
         calls = 0 if random.random() < world.story.lost_message_share else random.choice((1, 1, 1, 2))
         world.faults["lost push"] += calls == 0
         world.faults["doubled push"] += calls == 2
         for _ in range(calls):
-            asyncio.get_running_loop().call_later(
-                random.expovariate(20), _push, process, _claimed(accepted, definition)
-            )
+            asyncio.get_running_loop().call_later(random.expovariate(20), _push, process, _claimed(new, definition))
     if chance(new.id, "cancel") < world.story.cancel_share:
         asyncio.get_running_loop().call_later(random.expovariate(1), _cancel, world, new.id)
     if chance(new.id, "pause") < world.story.pause_share:
         asyncio.get_running_loop().call_later(random.expovariate(1), _pause, world, new.id)
-    return new.id
 
 
 def _push(process: Process, claimed: Claimed) -> None:
@@ -516,10 +533,10 @@ def _begin(work: Coroutine[Any, Any, object]) -> None:
 _background: set["asyncio.Task[object]"] = set()
 
 
-def _claimed(accepted: Accepted, definition: bytes) -> Claimed:
+def _claimed(new: NewExecution, definition: bytes) -> Claimed:
     return Claimed(
-        id=accepted.id,
-        workspace_id=WORKSPACE,
+        id=new.id,
+        workspace_id=new.workspace_id,
         workflow_id=None,
         workflow_version=None,
         workflow_name="simulated",

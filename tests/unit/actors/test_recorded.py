@@ -10,6 +10,7 @@ from actors.recorded import OnBehalf, RecordedModelsOf
 from tests.models import WordModels
 from workflow.effects import KeptEffects
 from workflow.errors import NodeError, StoreUnavailable
+from workflow.knowledge import NoKnowledge
 from workflow.ledger import CallKind, ModelCall, Price
 from workflow.models import ChatRequest, Message, Role, Usage
 
@@ -41,8 +42,14 @@ class Kept:
         return self.results.setdefault((workspace_id, execution_id, key), result)
 
 
+def nobody_knows(_workspace_id: UUID, _user_id: UUID | None) -> NoKnowledge:
+    return NoKnowledge()
+
+
 def recorded(noted: Noted, access: WordModels):
-    return RecordedModelsOf(access=access, ledger=noted, kept=Kept(), prices=PRICES, new_id=new_id).on_behalf(BEHALF)
+    return RecordedModelsOf(
+        access=access, ledger=noted, kept=Kept(), prices=PRICES, new_id=new_id, known=nobody_knows
+    ).on_behalf(BEHALF)
 
 
 async def test_each_kind_of_call_is_noted_with_what_it_used():
