@@ -74,7 +74,7 @@ class OwnerCounts:
 
 
 class Owner:
-    """Owns the executions of one actor process."""
+    """Owns the executions of one actor process. `now_s` never goes back: slots are shared by it."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class Owner:
         catalog: Catalog,
         surroundings: Surroundings,
         lease: Callable[[], LeaseKeeper],
+        now_s: Callable[[], float] = monotonic,
     ) -> None:
         self._config = config
         self._executions = executions
@@ -92,7 +93,7 @@ class Owner:
         self._active: dict[UUID, _Active] = {}
         self._finished: OrderedDict[tuple[UUID, int], None] = OrderedDict()
         self._lane = SuspectLane(self._executions)
-        self._fairness = Fairness(lambda: asyncio.get_running_loop().time() * 1000)
+        self._fairness = Fairness(lambda: now_s() * 1000)
         self._hungry = asyncio.Event()
         self._half_free = asyncio.Event()
         self._claimed_at = 0.0

@@ -120,8 +120,10 @@ class Keys:
     def _has_room(self, workspace_id: UUID, key: str) -> bool:
         """Whether something is held there for which there is room."""
         under_way, standing = self._standing(workspace_id, key)
-        held = [identity for identity in standing if self._world.store.executions[identity].held]
-        wanted = self._world.store.executions[held[-1]].new.concurrency if held else None
+        rows = [self._world.store.executions[identity] for identity in standing]
+        # One that was claimed to be stopped keeps its mark and is held no more.
+        held = [row for row in rows if row.held and row.status is ExecutionStatus.QUEUED]
+        wanted = held[-1].new.concurrency if held else None
         return wanted is not None and len(under_way) < wanted.limit
 
     def _standing(self, workspace_id: UUID, key: str) -> tuple[list[UUID], list[UUID]]:
@@ -154,9 +156,9 @@ class Turns:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._passed: Counter[UUID] = Counter()
+        self._passed = 0
         self.passed_max = 0
-        """How many executions of other workspaces were claimed at most while one of the workspace with few waited."""
+        """How many executions of the workspace with many were claimed at most in a row where the one with few waited and had no slot."""
 
     def waiting(self) -> dict[UUID, UUID]:
         """Return the executions that wait in the queue for nothing but their turn, with their workspaces."""
@@ -181,15 +183,19 @@ class Turns:
                         f"{other.int} waited with {reached[other]}"
                     )
             held[one.workspace_id] += 1
-        self._count(waiting, taken)
+        if not any(share.held for share in shares if share.workspace_id == FEW):
+            self._count(waiting, taken)
 
     def _count(self, waiting: Mapping[UUID, UUID], taken: Sequence[Claimed]) -> None:
-        chosen = {one.id for one in taken}
-        others = sum(waiting.get(one.id) == MANY for one in taken)
-        for identity, workspace_id in waiting.items():
-            if workspace_id == FEW and identity not in chosen and others:
-                self._passed[identity] += others
-                self.passed_max = max(self.passed_max, self._passed[identity])
-                story = self._world.story
-                if self._passed[identity] > story.processes * story.slots:
-                    self._world.breach(f"{identity} has waited while {self._passed[identity]} others were given a slot")
+        """Count what the workspace with many was given, one after the other, while the one with few waited and held nothing there."""
+        turns = Counter(waiting[one.id] for one in taken if one.id in waiting)
+        if turns[FEW] or FEW not in waiting.values():
+            self._passed = 0
+            return
+        self._passed += turns[MANY]
+        self.passed_max = max(self.passed_max, self._passed)
+        slots = self._world.story.processes * self._world.story.slots
+        if self._passed > slots:
+            self._world.breach(
+                f"{self._passed} of the workspace with many were claimed in a row while the other waited"
+            )

@@ -38,7 +38,7 @@ class Report:
     as_undisturbed: int
     """Executions that were held against an undisturbed evaluation."""
     passed_max: int
-    """How many of the other workspace were given a slot at most while one of the workspace with few executions waited."""
+    """How many executions of the workspace with many were claimed at most in a row where the one with few waited and had no slot."""
 
 
 def play(story: Story) -> Report:

@@ -323,7 +323,8 @@ class Process:
         )
         config = OwnerConfig(slots=world.story.slots, poll_ms=500, orphan_grace_ms=1_500)
         self.catalog = world.catalog(self)
-        self.owner = Owner(config, self.executions, self.catalog, around, lambda: self)  # type: ignore[arg-type, return-value]
+        now_s = asyncio.get_running_loop().time
+        self.owner = Owner(config, self.executions, self.catalog, around, lambda: self, now_s)  # type: ignore[arg-type, return-value]
         self.renewing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
