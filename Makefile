@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test mutants simulate chaos chaos-long lint types imports docs fmt bench clean
+.PHONY: help setup run stop test mutants simulate chaos chaos-long eval lint types imports docs fmt bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ mutants: setup ## break the engine in some seventy ways, one at a time, and see 
 
 bench: setup ## measure, print the table, write benchmarks/results.json
 	@$(BIN)/python -m benchmarks.run
+
+eval: setup ## how good retrieval is, on a collection with relevance judgements: EVAL_DATA=folder
+	@$(BIN)/python -m benchmarks.retrieval $(EVAL_DATA)
 
 simulate: setup ## the whole engine under virtual time and seeded faults: a million events, about 10 minutes
 	@$(BIN)/python -W ignore -m tests.simulation.play --events 1000000

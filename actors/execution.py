@@ -53,7 +53,7 @@ from workflow.ports import Claimed, Ending, History, Rest, Signal, SignalKind
 from workflow.resting import begun_ms, due_nodes, is_too_early, may_rest, next_due_ms, waiting_run
 from workflow.spec import Effect, Placement
 from workflow.state import initial
-from workflow.states import ExecutionStatus, NodeStatus
+from workflow.states import SETTLED, ExecutionStatus, NodeStatus
 from workflow.waiting import Recovery, Wake
 
 ASK_AGAIN_S = 0.5
@@ -187,6 +187,9 @@ class ExecutionLoop:
             if not self._state.epoch:
                 self._journal.begin(now_ms)
             self._results.restore(self._state, [row for row in history.nodes if row.node_id in self.plan.by_id])
+            for row in history.nodes:
+                if row.node_id not in self.plan.by_id and row.status not in SETTLED:
+                    self._journal.node(replace(row, status=NodeStatus.CANCELLED, completed_ms=now_ms))
             aborted = any(node.status is NodeStatus.CANCELLED for node in self._state.nodes)
             self._forsaking = self._asks and aborted
             if self._state.epoch == self.claimed.epoch:  # this very owner had begun, and stumbled

@@ -55,7 +55,11 @@ SPEC = NodeSpec(
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
         "properties": {
-            "workflow_id": {"type": "string", "minLength": 1, "title": "Workflow", "description": "Its id."},
+            "workflow_id": {
+                "type": "string",
+                "title": "Workflow",
+                "description": "Its id. An export leaves it empty; it has to be named again before it is executed.",
+            },
             "version": {
                 "type": ["integer", "null"],
                 "minimum": 1,

@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -84,7 +83,7 @@ class ExtraHost:
         log = self._instance.root / "extra-host.log"
         with log.open("ab") as output:
             self._start = subprocess.Popen(
-                [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block"]
+                [self._instance.python, "-P", "-m", "ray.scripts.scripts", "start", "--block"]
                 + [f"--{name}={value}" for name, value in flags.items()],
                 env=environment_of_head(self._instance),
                 cwd=self._instance.root,

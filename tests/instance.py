@@ -146,6 +146,11 @@ class RunningInstance:
 
     # the command line
 
+    @property
+    def python(self) -> Path:
+        """The interpreter that its processes run in: a host that joins it needs the same packages."""
+        return self._command.with_name("python")
+
     def command(self, *arguments: str, limit_s: float) -> str:
         """Run `rayloom …` and return what it said."""
         done = subprocess.run(

@@ -165,7 +165,10 @@ ASKS = (
         file=CONTROL,
         old="AND p.status NOT IN ({ENDS});",
         new="AND p.status NOT IN ({ENDS}) FOR SHARE;",
-        tests=(f"{ASKING}::test_a_child_that_ends_while_its_parent_is_letting_go_wakes_it",),
+        tests=(
+            f"{ASKING}::test_a_child_that_ends_while_its_parent_is_letting_go_wakes_it",
+            "tests/integration/store/test_flush_locks.py::test_a_flush_that_ends_a_child_waits_for_no_flush_of_its_parent",
+        ),
     ),
     Mutant(
         name="child-ends-beside-a-wake-up",

@@ -94,16 +94,3 @@ async def test_crossed_flushes_at_the_same_time_all_commit(
         verdicts = await asyncio.gather(pg_store.flush(mine), pg_store.flush(theirs[::-1]))
         assert verdicts == [[Verdict.COMMITTED] * 6] * 2
     assert run_sql(dsn, DEADLOCKS) == before
-
-
-async def test_flushes_of_the_same_executions_wait_in_the_same_order(
-    dsn: str, pg_store: PostgresExecutions, owners: tuple[UUID, UUID]
-) -> None:
-    """A former owner that does not know yet, and its successor."""
-    before = run_sql(dsn, DEADLOCKS)
-    for number in range(ROUNDS):
-        ids = [each for family in crossed(dsn, owners, child_first=bool(number % 2)) for each in family]
-        stale, present = [flush(each) for each in ids], [flush(each, events=2) for each in reversed(ids)]
-        first, second = await asyncio.gather(pg_store.flush(stale), pg_store.flush(present))
-        assert all(Verdict.COMMITTED in both for both in zip(first, reversed(second), strict=True))
-    assert run_sql(dsn, DEADLOCKS) == before

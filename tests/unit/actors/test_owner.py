@@ -7,7 +7,7 @@ import pytest
 from tests.unit.actors.plant import WORKSPACE, Plant, Process, claimed
 from workflow.ports import LeaseEnd
 from workflow.spec import Catalog
-from workflow.states import ExecutionStatus
+from workflow.states import ExecutionStatus, NodeStatus
 
 
 async def finish(plant: Plant, execution_id) -> None:
@@ -235,6 +235,21 @@ async def test_a_definition_that_can_no_longer_be_run_fails_though_some_of_it_ha
 
     assert (row.status, row.error_code) == (ExecutionStatus.FAILED, "definition_unusable")
     assert [event.seq for event in row.events] == list(range(1, len(row.events) + 1))
+
+
+async def test_nothing_stays_under_way_of_a_definition_that_can_no_longer_be_run(plant: Plant):
+    first = plant.process()
+    await plant.push(first, "gated", gated="draw.once")
+    [(execution_id, row)] = plant.store.executions.items()
+    await plant.world.until(lambda: NodeStatus.RUNNING in {node.status for _, node in row.nodes.values()})
+    await first.kill()
+    without = Catalog({t.spec.type: t for t in plant.world.catalog() if t.spec.type != "draw.once"})
+    plant.process(catalog=without).owner.start()
+
+    await finish(plant, execution_id)
+
+    assert row.status is ExecutionStatus.FAILED
+    assert {node.node_id: node.status for _, node in row.nodes.values()}["gated"] is NodeStatus.CANCELLED
 
 
 async def test_a_stored_definition_that_cannot_be_run_fails_with_a_clear_code(plant: Plant):

