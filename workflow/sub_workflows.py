@@ -90,6 +90,8 @@ def call_findings(
         elif call.target is None or (call.target in below and known is None):
             version = "" if call.target is None or call.target.version is None else f", version {call.target.version}"
             message = f"there is no workflow {call.named!r}{version} in this workspace yet"
+            if not call.named:
+                message = "the node names no workflow yet"
             yield warning("sub_workflow_not_found", message, call.node_id, field)
         elif known is not None and known.status not in EXECUTABLE:
             message = f"the workflow {known.name!r} is {known.status.value}, so it is not executed"

@@ -162,12 +162,12 @@ async def test_what_must_not_be_started_fails_with_its_reason(run_node: RunNode,
     assert caught.value.code == "workflow_circular"
 
 
-@pytest.mark.parametrize("named", ["none", "", "{{ $json.n }}"])
+@pytest.mark.parametrize("named", ["none", "", "x{{ $json.n }}"])
 async def test_what_is_no_id_is_no_workflow(
     run_node: RunNode, children: SomeChildren, named: str, context: NodeContext
 ):
     with pytest.raises(NodeError) as caught:
-        await run_node(NODE_TYPE, {**CALLING, "workflow_id": f"x{named}"}, ITEMS)
+        await run_node(NODE_TYPE, {**CALLING, "workflow_id": named}, ITEMS)
     assert (caught.value.code, caught.value.fields["retryable"]) == ("workflow_not_found", False)
     assert children.started == []
 
@@ -194,7 +194,7 @@ async def test_so_many_at_once_and_no_more(run_node: RunNode, children: SomeChil
     ("config", "found"),
     [
         ({}, ("missing_config", "config")),
-        ({"workflow_id": ""}, ("invalid_config", "workflow_id")),
+        ({"workflow_id": 7}, ("invalid_config", "workflow_id")),
         ({**CALLING, "version": 0}, ("invalid_config", "version")),
         ({**CALLING, "version": 10**12}, ("invalid_config", "version")),
         ({**CALLING, "version": 1.5}, ("invalid_config", "version")),

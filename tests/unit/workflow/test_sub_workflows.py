@@ -108,6 +108,8 @@ def test_what_is_not_there_or_not_in_service_is_only_a_warning():
         "sub_workflow_archived",
     ]
     assert {finding.severity for finding in findings} == {Severity.WARNING}
+    (unnamed,) = call_findings([Call("n", "", None)], {}, None, DEPTH_MAX)
+    assert (unnamed.code, unnamed.message) == ("sub_workflow_not_found", "the node names no workflow yet")
     assert found("b ->", "b", b="paused") == ["sub_workflow_paused"]
     assert found("b ->", "b", b="draft") == []
     (finding,) = call_findings([Call("n", "b", target("b4"))], {target("b4"): None}, None, DEPTH_MAX)
