@@ -14,13 +14,13 @@ from serve_app import document_views as views
 from serve_app import internal
 from serve_app.auth import Executor, Viewer
 from serve_app.bodies import keep_body, parse_object, read_body
-from serve_app.once import execution_key
+from serve_app.once import REPLAYED, execution_key
 from serve_app.openapi import object_body, problems
 from serve_app.routes.asking import Asked, answer
 from serve_app.services import Services
 from workflow.blobs import read_blob
 from workflow.errors import NodeError, NotFound, RayloomError, Unavailable, Unprocessable
-from workflow.ports import ExecutionView
+from workflow.ports import ExecutionView, Outcome
 from workflow.schemas import violations
 from workflow.states import ExecutionStatus
 
@@ -82,7 +82,8 @@ async def query_documents(request: Request, caller: Executor, services: Asked) -
     if submitted.reply is not None:
         await asyncio.wait({submitted.reply}, timeout=ANSWER_LIMIT_S)
     found = await services.follower.terminal(new.workspace_id, submitted.accepted.id, ANSWER_LIMIT_S)
-    return answer({**await _output(services, found), "execution_id": str(found.id)})
+    replayed = {REPLAYED: "true"} if submitted.accepted.outcome is Outcome.REPLAYED else {}
+    return answer({**await _output(services, found), "execution_id": str(found.id)}, headers=replayed)
 
 
 async def _asked(request: Request, services: Services, fields: dict[str, Any]) -> dict[str, Any]:

@@ -115,6 +115,7 @@ async def test_a_reminder_shows_from_its_time_on_until_somebody_decides_and_wake
     span = {"amount": 1, "unit": "hours"}
     execution_id = await begin(api, [asking(remind_after=span)], [], {"amount": 5})
     request = await asked(api, execution_id)
+    await until(api, execution_id, "waiting")
     before = (await api.call("GET", f"executions/{execution_id}")).json()
     assert (request["reminded"], before["wake_at"]) == (False, None)
     run_sql(dsn, "UPDATE hitl_requests SET created_at = created_at - interval '59 minutes'")

@@ -82,9 +82,28 @@ ROUTES = [
     ("GET", "hitl", "viewer"),
     ("GET", "hitl/{request}", "viewer"),
     ("POST", "hitl/{request}/respond", "viewer"),
+    ("GET", "collections", "viewer"),
+    ("POST", "collections", "member"),
+    ("GET", "collections/{collection}", "viewer"),
+    ("DELETE", "collections/{collection}", "admin"),
+    ("GET", "documents", "viewer"),
+    ("POST", "documents", "member"),
+    ("GET", "documents/{document}", "viewer"),
+    ("GET", "documents/{document}/file", "viewer"),
+    ("PATCH", "documents/{document}", "member"),
+    ("POST", "documents/{document}/reindex", "member"),
+    ("DELETE", "documents/{document}", "member"),
+    ("POST", "rag/search", "viewer"),
+    ("POST", "rag/query", "member"),
     ("POST", "executions/bulk-delete", "admin"),
     ("DELETE", "executions/{execution}", "admin"),
 ]
+
+
+async def made_document(api: Api) -> dict[str, str]:
+    """Upload a document, and return its id and its collection's."""
+    shown = (await api.call("POST", "documents", files={"file": ("a.txt", b"some words")})).json()
+    return {"document": shown["id"], "collection": shown["collection_id"]}
 
 
 async def made_things(api: Api) -> dict[str, str]:
@@ -93,6 +112,7 @@ async def made_things(api: Api) -> dict[str, str]:
         "workflow": await made_workflow(api),
         "execution": await made_execution(api),
         "request": await made_request(api),
+        **await made_document(api),
     }
 
 
@@ -103,6 +123,8 @@ async def test_every_route_asks_for_a_key_a_role_and_the_right_workspace(api: Ap
         body = (
             {"json": {"definition": DOCUMENT} if "execut" in route else DOCUMENT} if method in ("POST", "PUT") else {}
         )
+        if route.startswith("rag/"):
+            body = {"json": {"query": "words", "mode": "text"}}
         if route.endswith(
             (
                 "execute",
