@@ -58,9 +58,10 @@ class MontyWorker:
     def kill(self) -> None:
         """End the process and wake up a sleeping job."""
         with self._lock:
-            self._stopped.set()
+            # The process first: woken before that, the program would go on as if it had slept long enough.
             if self._child is not None:
                 self._child.kill()
+            self._stopped.set()
 
     def finish(self) -> None:
         """Wait for the thread and reap the process; blocks."""
@@ -157,6 +158,8 @@ class MontyWorker:
             raise failures.bad_syntax(own or _user_error(error, job)) from None
         except monty.MontyRuntimeError as error:
             raise self._failure(session, error, job) from None
+        if self._stopped.is_set():
+            raise failures.crashed("it was ended")
         self._clean = True
         return value
 

@@ -207,3 +207,16 @@ async def test_the_event_loop_goes_on_during_an_evaluation(sandbox, language):
     with pytest.raises(NodeError):
         await task
     assert longest < 0.2
+
+
+async def test_what_is_killed_in_its_sleep_gives_no_result(language):
+    for _ in range(25):
+        sandbox = LocalSandbox(size=1)
+        await evaluate(sandbox, language, "return 1")
+        sleeping = asyncio.create_task(evaluate(sandbox, language, SLEEPING[language]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await sandbox.close()
+        with pytest.raises(NodeError) as caught:
+            await sleeping
+        assert caught.value.code in {"sandbox_crashed", "sandbox_closed"}
