@@ -12,7 +12,7 @@ from benchmarks.workflows import set_if_set
 
 COST_MAX = 0.15
 COMMITS_PER_RESULT_MAX = 0.05
-QUEUED = 3_000
+QUEUED = 6_000
 REPORTED_S = 1.5
 """Backends report their commits to the statistics once a second at most."""
 SUBMITTERS = 256

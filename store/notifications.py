@@ -23,7 +23,7 @@ NOTIFY = "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[])
 INTERVAL_MS = 10
 CROWD = 16
 """With more hints than this in one sending, the next one waits `CROWDED_TIMES` as long: then nobody is the first to ask."""
-CROWDED_TIMES = 5
+CROWDED_TIMES = 10
 PAYLOAD_BYTES_MAX = 7_500
 PENDING_IDS_MAX = 20_000
 RECONNECT_MS = 500
