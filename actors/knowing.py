@@ -103,10 +103,6 @@ class WorkspaceDocuments:
         """Let a revision be what is searched from now on; how many chunks it has."""
         return await self.stored.documents.complete(self.workspace_id, document_id, revision, text=text, pages=pages)
 
-    async def fail(self, document_id: UUID, code: str, message: str) -> None:
-        """Note that a document could not be indexed."""
-        await self.stored.documents.fail(self.workspace_id, document_id, code, message)
-
     async def search(self, search: Search) -> list[Hit]:
         """Return the best passages, best first."""
         return await self.stored.searching.search(self.workspace_id, search)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -267,17 +267,9 @@ def _vectors(replies: Sequence[_Reply]) -> Vectors:
     for reply in replies:
         flat: Sequence[float] = memoryview(reply.embedded.data).cast("f").tolist()
         rows.extend(flat[at : at + dimension] for at in range(0, len(flat), dimension))
-    first = replies[0].ran
     return Vectors(
         rows=rows,
         dimension=dimension,
         tokens=sum(reply.embedded.tokens for reply in replies),
-        ran=Ran(
-            model=first.model,
-            device=first.device,
-            host=first.host,
-            pid=first.pid,
-            gpu_ids=first.gpu_ids,
-            batch_sizes=tuple(size for reply in replies for size in reply.ran.batch_sizes),
-        ),
+        ran=replace(replies[0].ran, batch_sizes=tuple(size for reply in replies for size in reply.ran.batch_sizes)),
     )

@@ -81,10 +81,6 @@ WITH done AS (
 )
 SELECT chunk_count FROM done
 """
-FAIL = """
-UPDATE documents SET status = 'failed', error_code = %(code)s, error_message = %(message)s, updated_at = now()
-WHERE id = %(id)s AND workspace_id = %(workspace)s RETURNING id
-"""
 UPDATE = """
 UPDATE documents SET name = COALESCE(%(name)s, name), tags = COALESCE(%(tags)s::text[], tags),
     metadata = COALESCE(%(metadata)s::jsonb, metadata), updated_at = now()
@@ -104,7 +100,6 @@ WHERE d.workspace_id = %(workspace)s AND (%(before)s::uuid IS NULL OR d.id < %(b
     AND (%(text)s::text IS NULL OR strpos(lower(d.name), lower(%(text)s)) > 0)
 ORDER BY d.id DESC LIMIT %(limit)s
 """
-TEXT = "SELECT content_text FROM documents WHERE id = %(id)s AND workspace_id = %(workspace)s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,10 +196,6 @@ class Documents:
         items = [document_from(row) for row in rows[:count]]
         return Page(items=items, next_before=items[-1].id if len(rows) > count else None)
 
-    async def text(self, workspace_id: UUID, document_id: UUID) -> str:
-        """Return the text that was read from a document, empty before it is indexed. Raises `NotFound`."""
-        return str((await self._fetch(TEXT, workspace_id, document_id))[0][0])
-
     async def update(
         self,
         workspace_id: UUID,
@@ -275,10 +266,6 @@ class Documents:
         if not rows:
             raise _overtaken(document_id, revision)
         return int(rows[0][0])
-
-    async def fail(self, workspace_id: UUID, document_id: UUID, code: str, message: str) -> None:
-        """Note that a document could not be indexed; what was searched before still is. Raises `NotFound`."""
-        await self._fetch(FAIL, workspace_id, document_id, code=code, message=storable(message)[:2_000])
 
     async def _fetch(
         self, statement: str, workspace_id: UUID, document_id: UUID, *, missing: bool = True, **parameters: Any

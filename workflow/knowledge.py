@@ -224,10 +224,6 @@ class Knowledge(Protocol):
         """Let a revision be what is searched from now on; how many chunks it has. The ones before go."""
         ...
 
-    async def fail(self, document_id: UUID, code: str, message: str) -> None:
-        """Note that a document could not be indexed."""
-        ...
-
     async def search(self, search: Search) -> list[Hit]:
         """Return the best passages, best first."""
         ...
@@ -239,4 +235,4 @@ class NoKnowledge:
     async def _refuse(self, *_arguments: Any, **_options: Any) -> Any:
         raise NodeError("there are no documents here: this needs an instance", "needs_instance", {"retryable": False})
 
-    collection = file = put = begin = add = complete = fail = search = _refuse
+    collection = file = put = begin = add = complete = search = _refuse
