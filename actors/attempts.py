@@ -78,7 +78,7 @@ class Attempts:
         self, command: StartNode, node: PlanNode, state: NodeState, given: Given, started_ms: int
     ) -> NodeContext:
         handle, run = error_handle(node), (node.id, command.run_index)
-        return NodeContext(
+        context = NodeContext(
             execution_id=self.claimed.id,
             workflow_id=self.claimed.workflow_id,
             workflow_name=self.claimed.workflow_name,
@@ -93,7 +93,6 @@ class Attempts:
             models=self.models.models(self.claimed, node.id, command.run_index, command.attempt),
             knowledge=self.models.knowledge(self.claimed),
             files=self.models.files,
-            effects=self.models.effects(self.claimed, f"{self.claimed.id}:{node.id}:{command.run_index}"),
             gpu=node.resources.gpu or Gpu.PREFERRED,
             woken=state.woken,
             now_ms=started_ms,
@@ -105,3 +104,5 @@ class Attempts:
             retry=None if node.effect is Effect.AT_MOST_ONCE else node.retry,
             failures=state.failures,
         )
+        context.effects = self.models.effects(self.claimed, context.effect_key)
+        return context

@@ -67,7 +67,9 @@ SELECT f.id, sum(w.weight * f.times * ({k1} + 1)
 FROM found f CROSS JOIN mean JOIN unnest(%(words)s::text[], %(weights)s::float8[]) AS w (word, weight) ON w.word = f.lexeme
 GROUP BY f.id ORDER BY score DESC, f.id LIMIT %(top)s
 """
-SHOW = f"SELECT {COLUMNS}, c.embedding::text {FROM} WHERE c.workspace_id = %(workspace)s AND c.id = ANY(%(ids)s)"
+SHOW = f"SELECT {COLUMNS} {FROM} WHERE c.workspace_id = %(workspace)s AND c.id = ANY(%(ids)s)"
+
+VECTORS = "SELECT id, embedding::text FROM document_chunks WHERE workspace_id = %(workspace)s AND id = ANY(%(ids)s)"
 
 
 class Searching:
@@ -92,8 +94,9 @@ class Searching:
         rows = await self._rows(workspace_id, list(chosen))
         order = list(chosen)[: search.top_k]
         if search.diversity > 0:
-            vectors = {identity: orjson.loads(row[-1]) for identity, row in rows.items()}
-            order = diverse(chosen, {each: _unit(v) for each, v in vectors.items()}, search.top_k, search.diversity)
+            found = await self._rows(workspace_id, list(chosen), VECTORS)
+            vectors = {identity: _unit(orjson.loads(row[1])) for identity, row in found.items()}
+            order = diverse(chosen, vectors, search.top_k, search.diversity)
         return [_hit(rows[each], chosen[each], cosines.get(each), words.get(each)) for each in order if each in rows]
 
     async def _by_vector(
@@ -146,11 +149,13 @@ class Searching:
             rows = await (await connection.execute(statement, given)).fetchall()
         return {identity: float(score) for identity, score in rows}
 
-    async def _rows(self, workspace_id: UUID, ids: Sequence[UUID]) -> dict[UUID, tuple[Any, ...]]:
+    async def _rows(
+        self, workspace_id: UUID, ids: Sequence[UUID], statement: str = SHOW
+    ) -> dict[UUID, tuple[Any, ...]]:
         if not ids:
             return {}
         async with connection_of(self._pool) as connection:
-            rows = await connection.execute(SHOW, {"workspace": workspace_id, "ids": list(ids)})
+            rows = await connection.execute(statement, {"workspace": workspace_id, "ids": list(ids)})
             return {row[0]: row for row in await rows.fetchall()}
 
 

@@ -69,6 +69,7 @@ async def test_filters_hold_inside_of_the_search(api: Api):
     assert await names(document_ids=[looms["id"]]) == {"looms.txt"}
     assert await names(mode="vector", min_score=1) == set()
     assert len(await found(api, "loom tax", top_k=1)) == 1
+    assert await names(diversity=0.5) == {"looms.txt", "taxes.txt"}
 
 
 async def test_a_question_is_answered_with_its_sources_and_the_call_is_noted(api: Api, dsn: str):
