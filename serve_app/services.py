@@ -47,13 +47,13 @@ from store.sub_workflows import PostgresSubWorkflows
 from store.workflow_lists import WorkflowLists
 from store.workflows import Workflows
 from store.writer import GroupWriter
-from workflow.blobs import Blobs
+from workflow.blobs import Blobs, read_blob
 from workflow.compile import Compiler
 from workflow.concurrency import ConcurrencyTemplate
 from workflow.document import Document
 from workflow.ledger import Ledger
 from workflow.models import Models
-from workflow.ports import Accepted, Isolation, NewExecution
+from workflow.ports import Accepted, Ending, ExecutionView, Isolation, NewExecution
 from workflow.spec import Catalog, JsonObject
 from workflow.sub_workflows import names_of
 
@@ -226,6 +226,12 @@ class Services:
     def models(self, workspace_id: UUID, user_id: UUID) -> Models:
         """Return the models that replicas hold; what a user asks of them is noted."""
         return self.recorded.on_behalf(OnBehalf(workspace_id=workspace_id, user_id=user_id))
+
+    async def output(self, workspace_id: UUID, kept: ExecutionView | Ending) -> bytes | None:
+        """Return an execution's output, wherever it is kept. Raises `BlobMissing`."""
+        if kept.output_ref is None:
+            return kept.output
+        return await read_blob(self.blobs, workspace_id, kept.output_ref)
 
 
 def _recorded(

@@ -20,11 +20,10 @@ from serve_app.openapi import DOCUMENT_REF, KEY, object_body, problems
 from serve_app.parts import cut_until, until_node_of
 from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, wait_seconds
 from serve_app.services import Services
-from workflow.blobs import read_blob
 from workflow.concurrency import ConcurrencyTemplate
 from workflow.errors import Unprocessable
 from workflow.inputs import check_input, input_json
-from workflow.ports import Accepted, Ending, ExecutionView, NewExecution, Outcome
+from workflow.ports import Accepted, ExecutionView, NewExecution, Outcome
 
 router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
 
@@ -188,7 +187,7 @@ async def accept(services: Services, asked: Accepting, wait_s: float) -> Respons
         if reply is not None and reply.finished is not None and submitted.member is not None:
             end = reply.finished
             version = submitted.accepted.workflow_version
-            output = await _output(services, new.workspace_id, end.ending)
+            output = await services.output(new.workspace_id, end.ending)
             body = views.finished(new, version, submitted.member, end, output, queued_ms)
             return answer(body)
     if not wait_s and submitted.accepted.outcome is Outcome.CREATED:
@@ -207,15 +206,8 @@ async def follow(services: Services, workspace_id: UUID, accepted: Accepted, lef
 async def _shown(
     services: Services, view: ExecutionView, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
 ) -> Response:
-    output = await _output(services, view.workspace_id, view)
+    output = await services.output(view.workspace_id, view)
     return answer(views.execution(view, output), status, headers)
-
-
-async def _output(services: Services, workspace_id: UUID, kept: ExecutionView | Ending) -> bytes | None:
-    """Return the output, wherever it is kept. Raises `BlobMissing`."""
-    if kept.output_ref is None:
-        return kept.output
-    return await read_blob(services.blobs, workspace_id, kept.output_ref)
 
 
 def _location(workspace_id: UUID, accepted: Accepted) -> dict[str, str]:

@@ -18,7 +18,6 @@ from serve_app.once import REPLAYED, execution_key
 from serve_app.openapi import object_body, problems
 from serve_app.routes.asking import Asked, answer
 from serve_app.services import Services
-from workflow.blobs import read_blob
 from workflow.errors import NodeError, NotFound, RayloomError, Unavailable, Unprocessable
 from workflow.ports import ExecutionView, Outcome
 from workflow.schemas import violations
@@ -110,9 +109,7 @@ async def _output(services: Services, found: ExecutionView) -> dict[str, Any]:
         raise Unavailable(message, "answer_pending", {"execution_id": str(found.id)})
     if found.status is not ExecutionStatus.COMPLETED:
         raise _told(found.error_code or found.status.value, found.error_message or f"it is {found.status.value}")
-    data = found.output
-    if found.output_ref is not None:
-        data = await read_blob(services.blobs, found.workspace_id, found.output_ref)
+    data = await services.output(found.workspace_id, found)
     (told,) = orjson.loads(data or b"{}")["answer"]
     return dict(told)
 
