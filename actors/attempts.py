@@ -93,6 +93,7 @@ class Attempts:
             models=self.models.models(self.claimed, node.id, command.run_index, command.attempt),
             knowledge=self.models.knowledge(self.claimed),
             files=self.models.files,
+            drafts=self.models.drafts(self.claimed, node.id, command.run_index, command.attempt),
             gpu=node.resources.gpu or Gpu.PREFERRED,
             woken=state.woken,
             now_ms=started_ms,

@@ -7,11 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
+from actors.models import JsonOutput, Wire
 from workflow.errors import NodeError
 from workflow.models import ChatRequest, FinishReason, Message, Role, ToolCall, Usage
 
+ONLY_JSON = "Answer with JSON that satisfies this JSON Schema, and with nothing else: {schema}"
 CHARS_PER_TOKEN = 4
 """For estimates, where a provider does not count: about right for English."""
+TOO_LONG = ("context_length", "maximum context length", "prompt is too long", "input token count")
+"""How OpenAI's wire, Anthropic and Gemini say that messages are too long for the model."""
 REASONS = {
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
@@ -21,24 +27,24 @@ REASONS = {
 }
 
 
-def payload_of(request: ChatRequest, model: str) -> dict[str, Any]:
+def payload_of(request: ChatRequest, model: str, wire: Wire) -> dict[str, Any]:
     """Return the body of a request for an answer in chunks, with the tokens counted at its end."""
     payload: dict[str, Any] = {
         "model": model,
         "messages": [_message(message) for message in request.messages],
         "stream": True,
-        "stream_options": {"include_usage": True},
     }
+    if wire.usage_option:
+        payload["stream_options"] = {"include_usage": True}
     given = {
         "temperature": request.temperature,
-        "max_tokens": request.max_tokens,
+        wire.max_tokens_field: request.max_tokens,
         "stop": list(request.stop) or None,
         "seed": request.seed,
     }
     payload.update({name: value for name, value in given.items() if value is not None})
     if request.schema is not None:
-        schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
-        payload["response_format"] = {"type": "json_schema", "json_schema": schema}
+        _demand_json(payload, request.schema, wire.json_output)
     if request.tools:
         payload["tools"] = [
             {
@@ -48,6 +54,17 @@ def payload_of(request: ChatRequest, model: str) -> dict[str, Any]:
             for tool in request.tools
         ]
     return payload
+
+
+def _demand_json(payload: dict[str, Any], schema: Mapping[str, Any], can: JsonOutput) -> None:
+    if can is JsonOutput.SCHEMA:
+        told = {"name": "answer", "strict": True, "schema": dict(schema)}
+        payload["response_format"] = {"type": "json_schema", "json_schema": told}
+        return
+    if can is JsonOutput.OBJECT:
+        payload["response_format"] = {"type": "json_object"}
+    words = ONLY_JSON.format(schema=orjson.dumps(dict(schema)).decode())
+    payload["messages"] = [{"role": Role.SYSTEM.value, "content": words}, *payload["messages"]]
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -117,21 +134,41 @@ class Gathering:
 
     def usage(self, request: ChatRequest) -> Usage:
         """Return the tokens as they were counted, or else an estimate."""
-        if self._usage is not None:
-            return self._usage
-        prompt = sum(len(message.content) for message in request.messages)
-        return Usage(prompt=_about(prompt), completion=_about(len(self.content)), estimated=True)
+        return self._usage if self._usage is not None else estimate(request, self.content)
+
+
+def estimate(request: ChatRequest, content: str) -> Usage:
+    """Return about how many tokens were read and written."""
+    prompt = sum(len(message.content) for message in request.messages)
+    return Usage(prompt=_about(prompt), completion=_about(len(content)), estimated=True)
 
 
 def _about(chars: int) -> int:
     return -(-chars // CHARS_PER_TOKEN)
 
 
+def object_of(text: str) -> dict[str, Any]:
+    """Return the object that a model has written as JSON; an empty one where it has not."""
+    try:
+        told = orjson.loads(text or "{}")
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def split_data_address(image: str) -> tuple[str, str]:
+    """Return the MIME type and the base64 text of a data address; empty for another address."""
+    if not image.startswith("data:"):
+        return "", ""
+    head, _, data = image.removeprefix("data:").partition(",")
+    return head.partition(";")[0], data
+
+
 def error_of(error: Any) -> NodeError:
     """Return the node's error for an error object of the wire."""
     told = error if isinstance(error, Mapping) else {"message": str(error)}
     message, kind = str(told.get("message") or "no reason given"), str(told.get("type") or told.get("code") or "")
-    if "context" in kind or "context_length" in message or "maximum context length" in message:
+    if "context" in kind or any(words in message for words in TOO_LONG):
         return NodeError(
             f"the messages are too long for the model: {message}", "context_too_long", {"retryable": False}
         )

@@ -98,4 +98,5 @@ class Dispatcher:
             pid=self._pid,
             host=self._host,
             suspend=suspend,
+            answer=context.answer,
         )

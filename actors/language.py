@@ -12,7 +12,7 @@ from typing import Any
 
 from actors.chat import payload_of
 from actors.embedding import check_weights
-from actors.models import ModelSource
+from actors.models import ModelSource, Wire
 from workflow.errors import NodeError
 from workflow.models import ChatRequest
 
@@ -51,7 +51,7 @@ class LanguageModel:
 
         def compute() -> None:
             try:
-                self._server.handle_chat_completions(payload_of(request, self.source.name), tell)
+                self._server.handle_chat_completions(payload_of(request, self.source.name, Wire()), tell)
             except Exception as error:  # noqa: BLE001 - whatever the native code raises is the answer's end
                 tell({"error": {"message": f"{type(error).__name__}: {error}"}})
             finally:

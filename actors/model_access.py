@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import httpx2
 
-from actors import openai_chat
+from actors import anthropic_chat, gemini_chat, openai_chat
 from actors.chat import Gathering
 from actors.models import Adapter, HostedLanguageModel, ModelsConfig
 from workflow.errors import NodeError
@@ -68,12 +68,17 @@ class ModelAccess:
         if not model:
             fields = {"provider": provider.name, "retryable": False}
             raise NodeError(f"{provider.name} has no model of its own: name one", "model_unknown", fields)
-        if provider.adapter is Adapter.OPENAI and self._client is not None:
-            return await openai_chat.answer(provider, request, model, self._client(), on_text)
         if provider.adapter is Adapter.HOSTED:
             return await self._hosted_answer(provider.name, model, request, on_text)
-        message = f"{provider.name} is spoken to by {provider.adapter.value}, which this version does not know"
-        raise NodeError(message, "provider_unknown", {"provider": provider.name, "retryable": False})
+        if self._client is None:
+            message = f"{provider.name} cannot be reached from here"
+            raise NodeError(message, "provider_unknown", {"provider": provider.name, "retryable": False})
+        ask = {
+            Adapter.OPENAI: openai_chat.answer,
+            Adapter.ANTHROPIC: anthropic_chat.answer,
+            Adapter.GEMINI: gemini_chat.answer,
+        }[provider.adapter]
+        return await ask(provider, request, model, self._client(), on_text)
 
     async def _hosted_answer(
         self, provider: str, model: str, request: ChatRequest, on_text: OnText | None

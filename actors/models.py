@@ -76,6 +76,27 @@ class Adapter(StrEnum):
     """A replica of this cluster holds the model."""
 
 
+class JsonOutput(StrEnum):
+    """What a server on OpenAI's wire can do for an answer that is to be JSON."""
+
+    SCHEMA = "schema"
+    """It writes what satisfies a schema."""
+    OBJECT = "object"
+    """It writes some object; the schema is told in words."""
+    NONE = "none"
+    """The schema is told in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """In what a server differs from OpenAI's wire as most speak it."""
+
+    json_output: JsonOutput = JsonOutput.SCHEMA
+    max_tokens_field: str = "max_tokens"
+    usage_option: bool = True
+    """Whether it knows the option that has it count the tokens of a stream; those that do not count them unasked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """Where language models are asked. `model` is the one that is meant when nobody names one."""
@@ -84,6 +105,7 @@ class Provider:
     adapter: Adapter
     base_url: str = ""
     model: str = ""
+    wire: Wire = field(default_factory=Wire)
     api_key: str = field(default="", repr=False)
 
 
@@ -109,7 +131,7 @@ class ModelsConfig:
         language = tuple(
             HostedLanguageModel(**{**each, "source": ModelSource(**each["source"])}) for each in values["language"]
         )
-        providers = tuple(Provider(**{**each, "adapter": Adapter(each["adapter"])}) for each in values["providers"])
+        providers = tuple(_provider(each) for each in values["providers"])
         return cls(
             embedding=values["embedding"],
             embeddings=embeddings,
@@ -139,6 +161,12 @@ class ModelsConfig:
         known = ", ".join(provider.name for provider in self.providers) or "none"
         fields = {"provider": wanted, "retryable": False}
         raise NodeError(f"there is no provider {wanted!r}; there are: {known}", "provider_unknown", fields)
+
+
+def _provider(values: Mapping[str, Any]) -> Provider:
+    told = values["wire"]
+    wire = Wire(**{**told, "json_output": JsonOutput(told["json_output"])})
+    return Provider(**{**values, "adapter": Adapter(values["adapter"]), "wire": wire})
 
 
 def _named(what: str, models: Sequence[M], name: str) -> M:

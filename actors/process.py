@@ -11,6 +11,7 @@ import structlog
 
 from actors.config import PoolConfig
 from actors.dispatch import Dispatcher, TaskRunner
+from actors.drafting import Drafting
 from actors.ids import new_id, now_ms
 from actors.knowing import StoredDocuments
 from actors.lease import LeaseKeeper, LeaseReport, LeaseTimes
@@ -30,6 +31,7 @@ from nodes.parsing import FileReader
 from nodes.sandbox import LocalSandbox
 from store.blobs import make_blobs
 from store.children import PostgresChildren
+from store.drafts import DraftSender
 from store.effects import PostgresEffects
 from store.engine import Pool, StoreConfig, make_pool
 from store.executions import PostgresExecutions
@@ -37,7 +39,14 @@ from store.idempotent_writes import IdempotentWrites
 from store.leases import PostgresLeases
 from store.ledger import WrittenLedger
 from store.moot_signals import MootSignals
-from store.notifications import EVENTS_CHANNEL, QUEUE_CHANNEL, Listener, Notifier
+from store.notifications import (
+    EVENTS_CHANNEL,
+    FOLLOW_CHANNEL,
+    FOLLOWING_CHANNEL,
+    QUEUE_CHANNEL,
+    Listener,
+    Notifier,
+)
 from store.partitions import extend_partitions
 from store.requests import PostgresRequests
 from store.writer import GroupWriter
@@ -147,6 +156,8 @@ class ExecutionProcess:
         )
         blobs = make_blobs(pool, config.blobs_folder)
         ledger = WrittenLedger(pool)
+        sender = DraftSender(config.dsn)
+        drafting = Drafting(sender.send, now_ms)
         around = Surroundings(
             flush=writer.submit,
             blobs=blobs,
@@ -157,7 +168,7 @@ class ExecutionProcess:
             limits=limits,
             http=client,
             outside=_outside(config, pool, blobs, lambda: notifier.notify(QUEUE_CHANNEL)),
-            models=self._models_of(client, ledger, pool),
+            models=self._models_of(client, ledger, pool, drafting),
             child_ended=lambda _parent: notifier.notify(QUEUE_CHANNEL),
             let_go=lambda: notifier.notify(QUEUE_CHANNEL),
         )
@@ -165,13 +176,7 @@ class ExecutionProcess:
         self._door = Door(owner)
         await self._begin_lease(owner)
 
-        async def queue_changed(_payload: str) -> None:
-            owner.wake()
-            await owner.look_for_signals()
-
-        listener = Listener(config.dsn, {QUEUE_CHANNEL: queue_changed})
-        if self._holder.dedicated_to is None:
-            listener.start()
+        listener = self._listener(owner, drafting)
         owner.start()
         self._parts = [
             self._door.close,
@@ -180,6 +185,7 @@ class ExecutionProcess:
             self._end_lease,
             writer.close,
             ledger.close,
+            sender.close,
             notifier.close,
             client.close,
             sandbox.close,
@@ -188,7 +194,24 @@ class ExecutionProcess:
         if self._holder.dedicated_to is not None:
             await owner.claim_dedicated()
 
-    def _models_of(self, client: GuardedClient, ledger: Ledger, pool: Pool) -> RecordedModelsOf:
+    def _listener(self, owner: Owner, drafting: Drafting) -> Listener:
+        """Return what listens, which has begun. One that is for a single execution does not ask for others."""
+
+        async def queue_changed(_payload: str) -> None:
+            owner.wake()
+            await owner.look_for_signals()
+
+        channels: dict[str, Callable[[str], Awaitable[None]]] = {
+            FOLLOW_CHANNEL: drafting.on_follow,
+            FOLLOWING_CHANNEL: drafting.on_following,
+        }
+        if self._holder.dedicated_to is None:
+            channels[QUEUE_CHANNEL] = queue_changed
+        listener = Listener(self._config.dsn, channels)
+        listener.start()
+        return listener
+
+    def _models_of(self, client: GuardedClient, ledger: Ledger, pool: Pool, drafting: Drafting) -> RecordedModelsOf:
         models = self._config.models
         return RecordedModelsOf(
             access=ModelAccess(models, self._models, lambda: client.bare),
@@ -197,6 +220,7 @@ class ExecutionProcess:
             prices=models.prices,
             new_id=new_id,
             known=StoredDocuments(pool, models.embedding, new_id).of,
+            drafting=drafting,
             files=FileReader(),
         )
 

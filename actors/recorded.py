@@ -6,7 +6,9 @@ from time import perf_counter
 from typing import Protocol
 from uuid import UUID
 
+from actors.drafting import Drafting
 from actors.outside import patiently
+from workflow.drafts import Drafts, NoDrafts
 from workflow.effects import Effects, ForgetfulEffects, KeptEffects, RunEffects
 from workflow.knowledge import Files, Knowledge, NoKnowledge
 from workflow.ledger import CallKind, Ledger, ModelCall, Price, cost_of
@@ -58,6 +60,10 @@ class ModelsOf(Protocol):
         """Return the documents of the execution's workspace."""
         ...
 
+    def drafts(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Drafts:
+        """Return where an attempt tells what models are writing."""
+        ...
+
     @property
     def files(self) -> Files | None:
         """What reads files."""
@@ -79,6 +85,10 @@ class NoModelsOf:
         """Return none."""
         return NoKnowledge()
 
+    def drafts(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Drafts:  # noqa: ARG002
+        """Return those that go nowhere."""
+        return NoDrafts()
+
     @property
     def files(self) -> Files | None:
         """None."""
@@ -96,7 +106,12 @@ class RecordedModelsOf:
     new_id: Callable[[], UUID]
     known: Callable[[UUID, UUID | None], Knowledge]
     """Gives a workspace's documents, as one of its users sees them."""
+    drafting: Drafting | None = None
     files: Files | None = None
+
+    def drafts(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Drafts:
+        """Return where an attempt tells what models are writing."""
+        return NoDrafts() if self.drafting is None else self.drafting.of(claimed, node_id, run_index, attempt)
 
     def knowledge(self, claimed: Claimed) -> Knowledge:
         """Return the documents of the execution's workspace."""

@@ -107,6 +107,7 @@ class Settling:
             attempt=command.attempt,
             handles=counts,
             duration_ms=round(attempt.duration_ms, 3),
+            text=readable(outcome.answer),
         )
 
     def _waiting(self, attempt: Attempt, wait: int, until_ms: int | None, now_ms: int) -> NodeWaiting:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workflow.drafts import NoDrafts
 from workflow.effects import ForgetfulEffects
 from workflow.errors import BadInput, Bug, Fenced, NodeError, RayloomError, Unavailable
 from workflow.http import NoHttp
@@ -38,6 +39,8 @@ class Outcome:
     """The outputs as JSON, where the process that did the work has encoded and checked them already."""
     suspend: Suspend | None = None
     """Set where the attempt is not over, but waits."""
+    answer: str = ""
+    """What a model has answered first, where one was asked."""
 
 
 class WorkerLost(Unavailable):
@@ -56,6 +59,7 @@ def travelling(context: NodeContext) -> NodeContext:
         children=NoChildren(),
         models=NoModels(),
         effects=ForgetfulEffects(),
+        drafts=NoDrafts(),
         knowledge=NoKnowledge(),
         files=None,
     )

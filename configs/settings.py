@@ -191,12 +191,21 @@ class LanguageModelSettings(HostedModelSettings):
     parallel: Positive = 2
 
 
+class WireSettings(_Section):
+    """In what a server differs from OpenAI's wire."""
+
+    json_output: Literal["schema", "object", "none"] = "schema"
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    usage_option: bool = True
+
+
 class ProviderSettings(_Section):
     """Where language models are asked."""
 
     adapter: Literal["openai", "anthropic", "gemini", "hosted"]
     base_url: str = ""
     model: str = ""
+    wire: WireSettings = WireSettings()
 
 
 class PriceSettings(_Section):

@@ -152,7 +152,7 @@ async def _ask(context: NodeContext, config: Mapping[str, Any], index: int) -> A
         raise NodeError("there is no prompt", "no_prompt", {"retryable": False})
     messages.append(Message(role=Role.USER, content=config["prompt"], images=config.get("images") or ()))
     request = request_of(config, messages, context, stop=config.get("stop") or (), schema=config.get("schema"))
-    return await ask(context, request, str(index))
+    return await ask(context, request, str(index), index)
 
 
 NODE_TYPE = NodeType(SPEC, run, check)

@@ -84,7 +84,7 @@ async def _answer(context: NodeContext, config: Mapping[str, Any], index: int) -
         }
         return {**nothing, "sources": []}
     messages = messages_of(question, hits, config.get("instructions", ""))
-    answer = await ask(context, request_of(config, messages, context), str(index))
+    answer = await ask(context, request_of(config, messages, context), str(index), index)
     return {**answer.as_json(), "sources": sources_of(answer.result.content, hits)}
 
 

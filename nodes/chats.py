@@ -110,13 +110,13 @@ def request_of(
     )
 
 
-async def ask(context: NodeContext, request: ChatRequest, name: str) -> Answer:
+async def ask(context: NodeContext, request: ChatRequest, name: str, item_index: int = 0) -> Answer:
     """Return the answer, from what an earlier attempt has kept under this name where there is one.
 
-    With a schema the answer's JSON is held against it; a wrong answer is shown to the model once, to be mended. Raises `NodeError`:
-    what the models raise, and `answer_invalid` where the second answer is wrong, too.
+    Whoever follows the execution reads along. With a schema the answer's JSON is held against it; a wrong answer is shown to the
+    model once, to be mended. Raises `NodeError`: what the models raise, and `answer_invalid` where the second answer is wrong, too.
     """
-    answer = await _answer(context, request, name)
+    answer = await _answer(context, request, name, item_index)
     if request.schema is None:
         return Answer(answer)
     data, wrong = _fitting(answer.content, request.schema)
@@ -125,7 +125,9 @@ async def ask(context: NodeContext, request: ChatRequest, name: str) -> Answer:
     schema = orjson.dumps(request.schema).decode()
     told = Message(role=Role.USER, content=REPAIR.format(wrong=wrong, schema=schema))
     said = Message(role=Role.ASSISTANT, content=answer.content)
-    mended = await _answer(context, replace(request, messages=[*request.messages, said, told]), f"{name}:mended")
+    mended = await _answer(
+        context, replace(request, messages=[*request.messages, said, told]), f"{name}:mended", item_index
+    )
     data, wrong = _fitting(mended.content, request.schema)
     if wrong:
         message = f"the model's answer does not fit the schema, not even when it was told so: {wrong}"
@@ -138,11 +140,15 @@ async def ask(context: NodeContext, request: ChatRequest, name: str) -> Answer:
     return Answer(replace(mended, usage=usage), data)
 
 
-async def _answer(context: NodeContext, request: ChatRequest, name: str) -> ChatResult:
+async def _answer(context: NodeContext, request: ChatRequest, name: str, item_index: int) -> ChatResult:
     kept = await context.effects.recall(name)
     if kept is None:
-        kept = await context.effects.keep(_packed(await context.models.answer(request)), name)
-    return _unpacked(kept)
+        with context.drafts.begin(item_index) as draft:
+            answer = await context.models.answer(request, draft.add)
+        kept = await context.effects.keep(_packed(answer), name)
+    found = _unpacked(kept)
+    context.answer = context.answer or found.content
+    return found
 
 
 def _packed(result: ChatResult) -> bytes:
@@ -153,7 +159,7 @@ def _packed(result: ChatResult) -> bytes:
             "finish_reason": result.finish_reason.value,
             "provider": result.provider,
             "ran": result.ran.as_json(),
-            "tool_calls": [[call.id, call.name, call.arguments] for call in result.tool_calls],
+            "tool_calls": [[call.id, call.name, call.arguments, call.signature] for call in result.tool_calls],
         }
     )
 
@@ -168,7 +174,8 @@ def _unpacked(kept: bytes) -> ChatResult:
         provider=told["provider"],
         ran=Ran(**{**ran, "gpu_ids": tuple(ran["gpu_ids"]), "batch_sizes": tuple(ran["batch_sizes"])}),
         tool_calls=tuple(
-            ToolCall(id=identity, name=name, arguments=text) for identity, name, text in told["tool_calls"]
+            ToolCall(id=identity, name=name, arguments=text, signature=signature)
+            for identity, name, text, signature in told["tool_calls"]
         ),
     )
 

@@ -19,8 +19,8 @@ MEDIA_TYPE = "application/problem+json"
 RESERVED = frozenset({"type", "title", "status", "detail", "code"})
 
 
-def problem(status: int, code: str, detail: str, fields: dict[str, Any] | None = None) -> Response:
-    """Return the response for an error."""
+def problem_of(status: int, code: str, detail: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return an error as an object of problem+json."""
     body: dict[str, Any] = {
         "type": f"urn:rayloom:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -29,6 +29,12 @@ def problem(status: int, code: str, detail: str, fields: dict[str, Any] | None =
         "code": code,
     }
     body.update((name, value) for name, value in (fields or {}).items() if name not in RESERVED)
+    return body
+
+
+def problem(status: int, code: str, detail: str, fields: dict[str, Any] | None = None) -> Response:
+    """Return the response for an error."""
+    body = problem_of(status, code, detail, fields)
     headers = {}
     if "retry_after_s" in body:
         headers["Retry-After"] = str(body["retry_after_s"])

@@ -31,6 +31,7 @@ from serve_app.queue_room import QueueRoom
 from store.api_keys import ApiKeys
 from store.blobs import make_blobs
 from store.deleting import Deleting
+from store.drafts import DRAFTS_CHANNEL
 from store.effects import PostgresEffects
 from store.engine import Pool, StoreConfig, make_engine, make_pool
 from store.executions import PostgresExecutions
@@ -256,10 +257,11 @@ async def open_services(config: ApiConfig, port: PoolPort, hosted: HostedModels)
     engine = make_engine(store)
     executions = PostgresExecutions(connections)
     blobs = make_blobs(connections, config.blobs_folder)
-    follower = Follower(executions)
-    listener = Listener(config.dsn, {EVENTS_CHANNEL: follower.on_notification})
-    listener.start()
     notifier = Notifier(config.dsn)
+    follower = Follower(executions, notifier.notify)
+    heard = {EVENTS_CHANNEL: follower.on_notification, DRAFTS_CHANNEL: follower.on_draft}
+    listener = Listener(config.dsn, heard)
+    listener.start()
     inserts = Inserts(executions)
     pool = ActorPool(port)
     await pool.refresh()

@@ -18,6 +18,10 @@ QUEUE_CHANNEL = "rayloom_queue"
 """Something was queued or became claimable; the payload names nothing."""
 EVENTS_CHANNEL = "rayloom_events"
 """Executions have new events; the payload is their ids, comma-separated."""
+FOLLOW_CHANNEL = "rayloom_follow"
+"""Somebody begins to follow executions; the payload is their ids."""
+FOLLOWING_CHANNEL = "rayloom_following"
+"""Somebody goes on to follow executions; the payload is their ids."""
 
 NOTIFY = "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[]) AS notice (channel, payload)"
 INTERVAL_MS = 10
@@ -72,7 +76,7 @@ class Notifier:
             batch, self._pending = self._pending, {}
             crowded, self._hints = self._hints > CROWD, 0
             try:
-                connection = connection or await self._connect()
+                connection = connection or await connect(self._dsn, self._application_name)
                 await self._send(connection, batch)
                 pause_ms = self._interval_ms * (CROWDED_TIMES if crowded else 1)
             except (psycopg.Error, OSError):
@@ -85,19 +89,21 @@ class Notifier:
         if connection is not None:
             await connection.close()
 
-    async def _connect(self) -> AsyncConnection[TupleRow]:
-        return await AsyncConnection.connect(
-            self._dsn,
-            autocommit=True,
-            application_name=self._application_name,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            options="-c synchronous_commit=off -c statement_timeout=5000",
-        )
-
     async def _send(self, connection: AsyncConnection[TupleRow], batch: Mapping[str, set[UUID]]) -> None:
         notices = [(channel, payload) for channel, ids in batch.items() for payload in payloads(ids)]
         channels, texts = zip(*notices, strict=True)
         await connection.execute(NOTIFY, (list(channels), list(texts)))
+
+
+async def connect(dsn: str, application_name: str) -> AsyncConnection[TupleRow]:
+    """Return a connection that sends notifications. Raises `psycopg.Error`."""
+    return await AsyncConnection.connect(
+        dsn,
+        autocommit=True,
+        application_name=application_name,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        options="-c synchronous_commit=off -c statement_timeout=5000",
+    )
 
 
 class Listener:

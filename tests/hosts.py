@@ -57,6 +57,7 @@ class ExtraHost:
         }
         self._start: subprocess.Popen[bytes] | None = None
         self._session: set[Known] = set()
+        self._counted = False
         self.raylet: Known
 
     def __enter__(self) -> "ExtraHost":
@@ -93,7 +94,7 @@ class ExtraHost:
                 start_new_session=True,
             )
         self.raylet = until(self._found_raylet, UP_LIMIT_S, f"a raylet comes up: {log.read_text()[-2000:]}")
-        self._instance.hosts += 1
+        self._count(there=True)
 
     def leases(self) -> list[Lease]:
         """Return the living leases of pool actors on this host."""
@@ -116,7 +117,7 @@ class ExtraHost:
         """Kill -9 the raylet, and nothing else: the rest of the host is left to notice."""
         self._remember()
         self.raylet.kill()
-        self._instance.hosts -= 1
+        self._count(there=False)
 
     def until_gone(self, limit_s: float = GONE_LIMIT_S) -> None:
         """Return when no process of this host is left."""
@@ -138,11 +139,16 @@ class ExtraHost:
             return
         if self.alive:
             self._remember()
-            self._instance.hosts -= 1
+        self._count(there=False)
         for known in self._session:
             known.send(signal.SIGKILL)
         self._start.kill()
         self.until_gone()
+
+    def _count(self, *, there: bool) -> None:
+        """Let the instance know how many hosts it has: also when this one went down with everything else."""
+        self._instance.hosts += int(there) - int(self._counted)
+        self._counted = there
 
     def _found_raylet(self) -> Known | None:
         assert self._start is not None

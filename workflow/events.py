@@ -47,7 +47,10 @@ class NodeStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeCompleted:
-    """An attempt succeeded. `handles` says how many items each output handle carries."""
+    """An attempt succeeded. `handles` says how many items each output handle carries.
+
+    `text` is what a model has answered, as far as it fits; the node execution has the whole.
+    """
 
     kind: ClassVar[str] = "node.completed"
     at_ms: int
@@ -56,6 +59,7 @@ class NodeCompleted:
     attempt: int
     handles: Mapping[str, int]
     duration_ms: float
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +237,10 @@ def to_body(event: Event) -> dict[str, Any]:
     body = {name: getattr(event, name) for name in event.__slots__ if name != "at_ms"}
     if "handles" in body:
         body["handles"] = dict(body["handles"])
+    if "text" in body:
+        body["text"] = body["text"][:MESSAGE_CHARS_MAX]
+        if not body["text"]:
+            del body["text"]
     if "message" in body:
         body["message"] = body["message"][:MESSAGE_CHARS_MAX]
     if isinstance(event, ExecutionFinished):

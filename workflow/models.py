@@ -110,11 +110,15 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """What a model wants done; `arguments` is the JSON text that it wrote, which may be anything."""
+    """What a model wants done; `arguments` is the JSON text that it wrote, which may be anything.
+
+    `signature` is what the provider wants to have back with the call when it is told the result; empty for most.
+    """
 
     id: str
     name: str
     arguments: str
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

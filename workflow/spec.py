@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
 from uuid import UUID
 
+from workflow.drafts import Drafts, NoDrafts
 from workflow.effects import ForgetfulEffects, RunEffects
 from workflow.errors import NodeError
 from workflow.http import HttpClient, NoHttp
@@ -275,6 +276,10 @@ class NodeContext:
     """Reads files as text; None where that cannot be done."""
     effects: RunEffects = field(default_factory=ForgetfulEffects)
     """What expensive effects of this run have given: kept before it is used, and found again by the next attempt."""
+    drafts: Drafts = field(default_factory=NoDrafts)
+    """Where a model's answer is told while it is written."""
+    answer: str = ""
+    """What a model has answered first; the event of the node's end carries the beginning of it."""
     gpu: Gpu = Gpu.PREFERRED
     """Whether models are to use a GPU for it."""
     woken: Wake | None = None

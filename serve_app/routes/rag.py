@@ -1,7 +1,9 @@
 """Searching documents, and answering from them."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request
@@ -16,8 +18,10 @@ from serve_app.auth import Executor, Viewer
 from serve_app.bodies import keep_body, parse_object, read_body
 from serve_app.once import REPLAYED, execution_key
 from serve_app.openapi import object_body, problems
+from serve_app.problems import problem_of
 from serve_app.routes.asking import Asked, answer
 from serve_app.services import Services
+from serve_app.streaming import MEDIA_TYPE, event_stream, stream_response, unnumbered
 from workflow.errors import NodeError, NotFound, RayloomError, Unavailable, Unprocessable
 from workflow.ports import ExecutionView, Outcome
 from workflow.schemas import violations
@@ -32,6 +36,14 @@ QUERY_FIELDS = {
     "instructions": RAG_QUERY.spec.config_schema["properties"]["instructions"],
     **SEARCH_PROPERTIES,
     **MODEL_PROPERTIES,
+    "stream": {
+        "type": "boolean",
+        "default": False,
+        "description": (
+            "answer with the stream of the execution's events (server-sent): `token` while the model writes, `answer` with what is "
+            "answered without it, then the terminal event"
+        ),
+    },
 }
 ANSWER_LIMIT_S = 290.0
 BUSY = frozenset({"models_busy", "model_failed", "provider_failed", "provider_limited"})
@@ -60,13 +72,17 @@ async def search_documents(request: Request, caller: Viewer, services: Asked) ->
     "/query",
     operation_id="query_documents",
     response_model=views.AnswerOut,
-    responses=problems(400, 409, 413, 429, 503),
+    responses={
+        200: {"content": {MEDIA_TYPE: {}}, "description": "the answer; with `stream` the events"},
+        **problems(400, 409, 413, 429, 503),
+    },
     openapi_extra=object_body(QUERY_FIELDS, ["query"]),
 )
 async def query_documents(request: Request, caller: Executor, services: Asked) -> Response:
     """Answer a question from documents, citing them by number. It is an execution: its events and its cost are there afterwards."""
     asked = await _asked(request, services, QUERY_FIELDS)
-    config = {name: value for name, value in asked.items() if name != "query"}
+    config = {name: value for name, value in asked.items() if name not in ("query", "stream")}
+    streams = bool(asked.get("stream"))
     _refuse_placeholders(config)
     submitted, new = await internal.execute(
         services,
@@ -76,13 +92,26 @@ async def query_documents(request: Request, caller: Executor, services: Asked) -
         {"query": asked["query"]},
         internal.ANSWERING,
         key=execution_key(request, await read_body(request, services.config.limits.body_bytes_max)),
-        waits=True,
+        waits=not streams,
     )
+    if streams:
+        return stream_response(_answer_stream(services, new.workspace_id, submitted.accepted.id))
     if submitted.reply is not None:
         await asyncio.wait({submitted.reply}, timeout=ANSWER_LIMIT_S)
     found = await services.follower.terminal(new.workspace_id, submitted.accepted.id, ANSWER_LIMIT_S)
     replayed = {REPLAYED: "true"} if submitted.accepted.outcome is Outcome.REPLAYED else {}
     return answer({**await _output(services, found), "execution_id": str(found.id)}, headers=replayed)
+
+
+def _answer_stream(services: Services, workspace_id: UUID, execution_id: UUID) -> AsyncIterator[bytes]:
+    async def answered() -> bytes:
+        found = await services.executions.get(workspace_id, execution_id)
+        try:
+            return unnumbered("answer", {**await _output(services, found), "execution_id": str(found.id)})
+        except RayloomError as error:
+            return unnumbered("problem", problem_of(error.status, error.code, error.message))
+
+    return event_stream(services, workspace_id, execution_id, 0, answered)
 
 
 async def _asked(request: Request, services: Services, fields: dict[str, Any]) -> dict[str, Any]:

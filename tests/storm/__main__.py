@@ -20,6 +20,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+import httpx2
 import psutil
 
 from store.api_keys import new_key
@@ -140,7 +141,8 @@ class Storm:
                 with self._clock.stage("storm"):
                     pace = LONG if self._options.long else SHORT
                     used_s = time.process_time()
-                    await nemesis.storm(planned(self._options.seed, pace), self._options.seconds)
+                    with self._complaining("I11"):
+                        await nemesis.storm(planned(self._options.seed, pace), self._options.seconds)
                     self._clients_cpu_s = time.process_time() - used_s
                     self._clock.mark("over")
                     self._load_average["storm"] = round(os.getloadavg()[0], 1)
@@ -190,7 +192,8 @@ class Storm:
         with self._complaining("I11"):
             self._violations += aftermath.look(instance, POOL * instance.hosts)
         base_url = str(instance.api.http.base_url).rstrip("/")
-        self._violations += aftermath.look_across(base_url, self._tenants, judgement.owned)
+        with self._complaining("I11"):
+            self._violations += aftermath.look_across(base_url, self._tenants, judgement.owned)
         for load in self._loads:
             self._violations += [Violation("refused", f"{load.tenant}: {what}") for what in load.refused]
         if self._waiting:
@@ -266,8 +269,8 @@ class Storm:
     def _complaining(self, invariant: str) -> Any:
         try:
             yield
-        except AssertionError as error:
-            self._violations.append(Violation(invariant, str(error)))
+        except (AssertionError, httpx2.HTTPError) as error:
+            self._violations.append(Violation(invariant, f"{type(error).__name__}: {error}"))
 
 
 def _tenants(instance: RunningInstance) -> list[Tenant]:

@@ -132,6 +132,8 @@ class Report:
             bound = ""
             if row["bound"] is not None:
                 bound = f"{row['bound']['measure']} <= {row['bound']['limit_s']:g} s: {_verdict(row['bound']['met'])}"
+                if row["bound"]["measure"] != "retry" and row["by_itself"] < row["count"]:
+                    bound += f" ({row['by_itself']} by themselves: {_three(row['bounded_s'])})"
             cells = f"{name:<12}{row['count']:>6}  {_three(row['first_s']):<27}{_three(row['all_s']):<27}{bound:<22}"
             lines.append(cells + (f"  client retry {_three(row['retry_s'])}" if row["retry_s"] else ""))
         calm, storm = self.calm.per_second(), self.storm.per_second()
@@ -166,17 +168,42 @@ class Report:
             "retry": quantiles(retries_after(faults, self.faults, self.retried)),
         }
         bound = BOUNDS.get(kind)
+        alone = {fault.at_s for fault in faults if by_itself(fault, self.faults)}
         row: dict[str, Any] = {
             "count": len(faults),
+            "by_itself": len(alone),
             "hit_something": sum(fault.affected > 0 for fault in faults),
             **{f"{name}_s": value for name, value in measures.items()},
             "bound": None,
         }
         if bound is not None:
             found = measures[bound.measure]
+            if bound.measure != "retry":
+                times = [getattr(fault, f"{bound.measure}_s") for fault in faults if fault.at_s in alone]
+                found = quantiles([time_s for time_s in times if time_s is not None])
+            row["bounded_s"] = found
             met = None if found is None else found["p99"] <= bound.limit_s
             row["bound"] = {"measure": bound.measure, "limit_s": bound.limit_s, "met": met}
         return row
+
+
+def by_itself(fault: Fault, others: Iterable[Fault]) -> bool:
+    """Whether nothing that takes longer to recover from was away between a fault and its first result.
+
+    The bounds are for one fault at a time; of two at once the slower one decides.
+    """
+    limit_s = _limit_s(fault)
+    over_s = fault.at_s + (fault.first_s or limit_s)
+    return not any(
+        other.at_s <= over_s and (healed_at(other) or other.at_s + _limit_s(other)) >= fault.at_s
+        for other in others
+        if other is not fault and _limit_s(other) > limit_s
+    )
+
+
+def _limit_s(fault: Fault) -> float:
+    bound = BOUNDS.get(Kind(fault.kind))
+    return 0.0 if bound is None else bound.limit_s
 
 
 def retries_after(faults: Iterable[Fault], others: Iterable[Fault], retried: Sequence[Retried]) -> list[float]:

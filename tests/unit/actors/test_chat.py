@@ -2,7 +2,8 @@
 
 import pytest
 
-from actors.chat import Gathering, error_of, payload_of
+from actors.chat import Gathering, error_of, object_of, payload_of, split_data_address
+from actors.models import JsonOutput, Wire
 from workflow.models import ChatRequest, FinishReason, Message, Role, Tool, ToolCall, Usage
 
 HELLO = ChatRequest(messages=[Message(role=Role.USER, content="hello")])
@@ -18,7 +19,7 @@ def gathered(*chunks):
 
 
 def test_what_nobody_asked_for_is_not_sent():
-    assert payload_of(HELLO, "m") == {
+    assert payload_of(HELLO, "m", Wire()) == {
         "model": "m",
         "messages": [{"role": "user", "content": "hello"}],
         "stream": True,
@@ -43,7 +44,7 @@ def test_everything_that_can_be_asked_for():
         tools=[Tool(name="look", description="d", parameters={"type": "object"})],
     )
 
-    payload = payload_of(request, "m")
+    payload = payload_of(request, "m", Wire())
 
     assert (payload["temperature"], payload["max_tokens"], payload["stop"], payload["seed"]) == (0, 5, ["\n"], 7)
     assert payload["response_format"]["json_schema"]["schema"] == {"type": "object"}
@@ -106,3 +107,27 @@ def test_an_error_has_a_code_for_what_can_be_done_about_it(error, code, retryabl
     found = error_of(error)
 
     assert (found.code, found.retryable) == (code, retryable)
+
+
+def test_in_what_servers_differ():
+    asked = ChatRequest(messages=HELLO.messages, max_tokens=5, schema={"type": "object"})
+    wire = Wire(json_output=JsonOutput.OBJECT, max_tokens_field="max_completion_tokens", usage_option=False)
+
+    payload = payload_of(asked, "m", wire)
+
+    assert (payload["max_completion_tokens"], payload["response_format"]) == (5, {"type": "json_object"})
+    assert "max_tokens" not in payload
+    assert "stream_options" not in payload
+    assert payload["messages"][0]["role"] == "system"
+    assert '{"type":"object"}' in payload["messages"][0]["content"]
+    assert "response_format" not in payload_of(asked, "m", Wire(json_output=JsonOutput.NONE))
+
+
+@pytest.mark.parametrize(("text", "told"), [('{"x":1}', {"x": 1}), ("", {}), ("[1]", {}), ("{oops", {})])
+def test_arguments_that_a_model_wrote(text, told):
+    assert object_of(text) == told
+
+
+def test_data_addresses_are_taken_apart():
+    assert split_data_address("data:image/png;base64,QUJD") == ("image/png", "QUJD")
+    assert split_data_address("https://x.example/y.png") == ("", "")

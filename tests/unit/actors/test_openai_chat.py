@@ -164,3 +164,13 @@ async def test_who_is_not_there_is_named(models, changes, code):
     with pytest.raises(NodeError) as caught:
         await models.answer(replace(ASKED, **changes))
     assert (caught.value.code, caught.value.retryable) == (code, False)
+
+
+async def test_the_configured_key_goes_to_the_configured_address_alone(httpserver, models, provider):
+    seen = answering(httpserver, events(RECORDED))
+    elsewhere = f"http://127.0.0.1:{httpserver.port}/v1/../v1"
+
+    await models.answer(replace(ASKED, base_url=provider.base_url + "/"))
+    await models.answer(replace(ASKED, base_url=elsewhere))
+
+    assert [request.headers["Authorization"] for request in seen] == ["Bearer sk-1", "Bearer none"]

@@ -15,7 +15,7 @@ from tests.storm.journal import JournalFile, read_journal
 from tests.storm.load import Load
 from tests.storm.once import ONCE, catalog
 from tests.storm.recovery import Fault, quantiles
-from tests.storm.report import BOUNDS, Phase, Report, apart_from_outages, retries_after, silent_s
+from tests.storm.report import BOUNDS, Phase, Report, apart_from_outages, by_itself, retries_after, silent_s
 from tests.storm.schedule import ALONE, LONG, SHORT, Kind, planned
 from tests.storm.shape import Facts
 from tests.storm.shapes import shapes
@@ -266,3 +266,20 @@ async def test_lines_that_come_together_are_durable_when_their_notes_return(tmp_
     await asyncio.gather(*notes)
     assert {submission.n for submission in read_journal(journal.path).values()} == set(range(50))
     journal.close()
+
+
+def test_a_bound_is_for_one_fault_at_a_time():
+    actor = Fault(Kind.ACTOR, "", 100.0, affected=1, first_s=7.0, all_s=8.0)
+    before = Fault(Kind.POSTGRESQL, "", 90.0, healed_s=99.0)
+    during = Fault(Kind.POSTGRESQL, "", 106.0, healed_s=108.0)
+    after = Fault(Kind.HEAD, "", 108.0)
+    as_fast = Fault(Kind.WORKER, "", 101.0)
+
+    assert by_itself(actor, [actor, before, after, as_fast])
+    assert not by_itself(actor, [actor, during])
+    assert not by_itself(actor, [actor, Fault(Kind.SUPERVISOR, "", 95.0)])  # nobody saw it heal: its bound counts
+
+    phase = Phase(10, 20, 200)
+    report = Report({}, phase, phase, 1.0, [actor, during], [], [], {}, {}, {})
+    assert report.by_kind["actor"]["bound"]["met"] is None
+    assert (report.by_kind["actor"]["by_itself"], report.by_kind["actor"]["first_s"]["max"]) == (0, 7.0)

@@ -1,0 +1,89 @@
+"""The stream of an execution's events as server-sent events: numbered ones from the store, drafts as they are heard between them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+
+from serve_app import views
+from serve_app.following import Following, pause
+from serve_app.services import Services
+from workflow.drafts import Piece
+from workflow.events import TERMINAL_KINDS
+
+MEDIA_TYPE = "text/event-stream"
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+HEARTBEAT_S = 15.0
+POLL_S = 0.5
+PAGE = 500
+SETTLED_KINDS = frozenset({"node.completed", "node.failed"})
+
+
+def stream_response(stream: AsyncIterator[bytes]) -> StreamingResponse:
+    """Return a response that is a stream of server-sent events."""
+    return StreamingResponse(stream, headers=HEADERS, media_type=MEDIA_TYPE)
+
+
+async def event_stream(
+    services: Services,
+    workspace_id: UUID,
+    execution_id: UUID,
+    seen: int,
+    before_end: Callable[[], Awaitable[bytes]] | None = None,
+) -> AsyncIterator[bytes]:
+    """Yield the events after `seen` until the terminal one, and what models are writing meanwhile.
+
+    `before_end` gives an event of its own to put before the terminal one.
+    """
+    with services.follower.following(execution_id) as following:
+        async for told in _followed(services, workspace_id, execution_id, seen, following, before_end):
+            yield told
+
+
+async def _followed(
+    services: Services,
+    workspace_id: UUID,
+    execution_id: UUID,
+    seen: int,
+    following: Following,
+    before_end: Callable[[], Awaitable[bytes]] | None,
+) -> AsyncIterator[bytes]:
+    silent_s = 0.0
+    settled: set[tuple[str, int]] = set()
+    while True:
+        for piece in following.heard():
+            if (piece.place.node_id, piece.place.run_index) not in settled:
+                yield draft_event(piece)
+                silent_s = 0.0
+        rows = await services.executions.events(workspace_id, execution_id, seen, PAGE)
+        for row in rows:
+            if row.kind in TERMINAL_KINDS and before_end is not None:
+                yield await before_end()
+            yield format_sse_event(data_str=views.event(row).decode(), event=row.kind, id=str(row.seq))
+            seen = row.seq
+            silent_s = 0.0
+            if row.kind in TERMINAL_KINDS:
+                return
+            if row.kind in SETTLED_KINDS:
+                body = orjson.loads(row.body)
+                settled.add((body["node_id"], body["run_index"]))
+        if len(rows) == PAGE:
+            continue
+        if not await pause(following.changed, POLL_S):
+            silent_s += POLL_S
+        if silent_s >= HEARTBEAT_S:
+            yield b": still there\n\n"
+            silent_s = 0.0
+
+
+def unnumbered(kind: str, data: Mapping[str, Any]) -> bytes:
+    """Return an event without a number: whoever reconnects asks for what comes after the last number."""
+    return format_sse_event(data_str=orjson.dumps(data).decode(), event=kind)
+
+
+def draft_event(piece: Piece) -> bytes:
+    """Return a piece of a draft as an event."""
+    return unnumbered("rollback" if piece.takes_back else "token", piece.as_json())
