@@ -58,13 +58,27 @@ def payload_of(request: ChatRequest, model: str, wire: Wire) -> dict[str, Any]:
 
 def _demand_json(payload: dict[str, Any], schema: Mapping[str, Any], can: JsonOutput) -> None:
     if can is JsonOutput.SCHEMA:
-        told = {"name": "answer", "strict": True, "schema": dict(schema)}
+        told = {"name": "answer", "strict": _is_strict(schema), "schema": dict(schema)}
         payload["response_format"] = {"type": "json_schema", "json_schema": told}
         return
     if can is JsonOutput.OBJECT:
         payload["response_format"] = {"type": "json_object"}
     words = ONLY_JSON.format(schema=orjson.dumps(dict(schema)).decode())
     payload["messages"] = [{"role": Role.SYSTEM.value, "content": words}, *payload["messages"]]
+
+
+def _is_strict(schema: Any) -> bool:
+    """Whether OpenAI takes a schema as a strict one: every object names all of its fields as required and allows no others."""
+    if isinstance(schema, list):
+        return all(map(_is_strict, schema))
+    if not isinstance(schema, Mapping):
+        return True
+    kinds = schema.get("type")
+    if kinds == "object" or (isinstance(kinds, list) and "object" in kinds) or "properties" in schema:
+        named = set(schema.get("properties") or {})
+        if schema.get("additionalProperties") is not False or set(schema.get("required") or ()) != named:
+            return False
+    return all(map(_is_strict, schema.values()))
 
 
 def _message(message: Message) -> dict[str, Any]:

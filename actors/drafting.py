@@ -105,10 +105,10 @@ class AttemptDrafts:
         self._begun: set[int] = set()
 
     @contextmanager
-    def begin(self, item_index: int) -> Iterator[Draft]:
+    def begin(self, item_index: int, *, again: bool = False) -> Iterator[Draft]:
         """Begin to write for an item."""
         place = Place(node_id=self._node_id, run_index=self._run_index, attempt=self._attempt, item_index=item_index)
-        if self._attempt > 1 or item_index in self._begun:
+        if again or self._attempt > 1 or item_index in self._begun:
             self._drafting.tell(self._execution_id, [Piece(place=place, offset=0)])
         self._begun.add(item_index)
         with self._drafting.writing(self._execution_id, place) as draft:

@@ -140,6 +140,10 @@ class _RequestsOfRun:
     run: NodeRun
     ordinal: int
 
+    def at(self, place: int) -> Requests:
+        """Return another request of the run; those about failures have ordinals above 0."""
+        return replace(self, ordinal=-1 - place)
+
     async def open(self, new: NewRequest) -> Request:
         """Make the request, or return the one that was made before. Raises `Fenced`."""
         names = (*self.run, self.ordinal)
@@ -205,14 +209,19 @@ class _ChildrenOfRun:
     async def _concurrency(self, children: Sequence[Child]) -> list[Concurrency | None]:
         """Return the concurrency key of each, worked out as the API does it for those that it accepts."""
         named = [(child.workflow_id, child.version) for child in children]
-        found = await patiently(lambda: self.around.kept_children.limits(self.claimed.workspace_id, named))
+        stored = [(workflow_id, version) for workflow_id, version in named if workflow_id is not None]
+        found = {}
+        if stored:
+            found = await patiently(lambda: self.around.kept_children.limits(self.claimed.workspace_id, stored))
         templates = {
             (workflow_id, version): ConcurrencyTemplate(ConcurrencySettings(**settings), workflow_id, name)
             for (workflow_id, version), (name, settings) in found.items()
         }
         return [
-            templates[name].of(orjson.loads(child.input)) if name in templates else None
-            for name, child in zip(named, children, strict=True)
+            templates[workflow_id, version].of(orjson.loads(child.input))
+            if workflow_id is not None and (workflow_id, version) in templates
+            else None
+            for (workflow_id, version), child in zip(named, children, strict=True)
         ]
 
     async def _new(self, child: Child, concurrency: Concurrency | None) -> NewChild:
@@ -226,6 +235,7 @@ class _ChildrenOfRun:
             place=child.place,
             workflow_id=child.workflow_id,
             version=child.version,
+            definition=child.definition,
             input=data,
             input_ref=reference,
             awaited=child.awaited,

@@ -72,7 +72,7 @@ class SandboxElsewhere(Sandbox):
         """Refuse: the process that receives the context puts its own sandbox into it."""
         raise Bug("this context has not arrived yet")
 
-    javascript = evaluate = python
+    javascript = evaluate = render = python
 
 
 async def run_work(node_type: NodeType, context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:

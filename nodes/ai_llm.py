@@ -1,16 +1,19 @@
 """`ai.llm`: asks a language model for every item."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.chats import MODEL_PROPERTIES, Answer, ask, request_of
+from nodes.chats import AT_ONCE, MODEL_PROPERTIES, Answer, ask, request_of
+from nodes.concurrently import for_each
 from nodes.forms import schema_problems
 from nodes.lineage import carried
+from nodes.sandbox.templates import ADDRESS_SPACE_BYTES as TEMPLATE_MEMORY_BYTES
+from nodes.sandbox.templates import template_error
 from workflow.errors import NodeError
 from workflow.models import Message, Role
 from workflow.spec import (
     MAIN,
+    CodeLimits,
     Config,
     Effect,
     Example,
@@ -23,8 +26,7 @@ from workflow.spec import (
     Problem,
 )
 
-AT_ONCE = 8
-"""How many items are asked for at a time."""
+TEMPLATE_TIMEOUT_MS = 10_000
 ROLES = [Role.SYSTEM.value, Role.USER.value, Role.ASSISTANT.value]
 
 SPEC = NodeSpec(
@@ -41,7 +43,7 @@ SPEC = NodeSpec(
     each_item=True,
     timeout_ms=300_000,
     aliases=("llm", "openai", "anthropic", "gemini", "chat_model"),
-    literal=frozenset({"schema"}),
+    literal=frozenset({"schema", "template"}),
     examples=(
         Example(
             title="A sentence about every order",
@@ -72,6 +74,17 @@ SPEC = NodeSpec(
         "type": "object",
         "properties": {
             "prompt": {"type": "string", "title": "Prompt", "description": "What the user says."},
+            "template": {
+                "type": ["string", "null"],
+                "maxLength": 200_000,
+                "title": "Template",
+                "description": "Instead of the prompt: a Jinja template (minijinja). It sees the item as `json`, and the variables.",
+            },
+            "variables": {
+                "type": "object",
+                "title": "Variables",
+                "description": "What else the template sees, by name.",
+            },
             "system": {
                 "type": "string",
                 "default": "",
@@ -114,43 +127,42 @@ SPEC = NodeSpec(
             },
             **MODEL_PROPERTIES,
         },
-        "required": ["prompt"],
         "additionalProperties": False,
     },
 )
 
 
 def check(config: JsonObject) -> list[Problem]:
-    """Find what is wrong with the schema."""
-    return schema_problems(config, "schema", "invalid_answer_schema")
+    """Find what is wrong with the schema and the template, and whether there is exactly one of prompt and template."""
+    problems = schema_problems(config, "schema", "invalid_answer_schema")
+    template = config.get("template")
+    if bool(template) == ("prompt" in config):
+        problems.append(Problem("prompt_or_template", "it needs a prompt or a template, not both", "prompt"))
+    if template and (wrong := template_error(template)):
+        problems.append(Problem("invalid_template", f"the template is none: {wrong}", "template"))
+    return problems
 
 
 async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
     """Ask for every item, several at a time; items fail one by one."""
-    room = asyncio.Semaphore(AT_ONCE)
-    answers: dict[int, Answer] = {}
-
-    async def one(index: int) -> None:
-        async with room:
-            with context.item(index):
-                answers[index] = await _ask(context, config.of(index), index)
-
-    asked = [asyncio.ensure_future(one(index)) for index in range(len(items))]
-    try:
-        await asyncio.gather(*asked)
-    finally:
-        for task in asked:
-            task.cancel()
-    return {MAIN: [carried(items[at], at, answer.as_json()) for at, answer in sorted(answers.items())]}
+    answers = await for_each(
+        context, len(items), AT_ONCE, lambda index: _ask(context, config.of(index), items[index]["json"], index)
+    )
+    return {MAIN: [carried(items[at], at, answer.as_json()) for at, answer in answers]}
 
 
-async def _ask(context: NodeContext, config: Mapping[str, Any], index: int) -> Answer:
+async def _ask(context: NodeContext, config: Mapping[str, Any], json: JsonObject, index: int) -> Answer:
     messages = [Message(role=Role(said["role"]), content=said["content"]) for said in config.get("messages") or ()]
     if config.get("system"):
         messages.insert(0, Message(role=Role.SYSTEM, content=config["system"]))
-    if not config["prompt"].strip():
+    prompt = config.get("prompt", "")
+    if config.get("template"):
+        variables = {**(config.get("variables") or {}), "json": json}
+        limits = CodeLimits(timeout_ms=min(TEMPLATE_TIMEOUT_MS, context.timeout_ms), memory_bytes=TEMPLATE_MEMORY_BYTES)
+        prompt = await context.sandbox.render(config["template"], variables, limits)
+    if not prompt.strip():
         raise NodeError("there is no prompt", "no_prompt", {"retryable": False})
-    messages.append(Message(role=Role.USER, content=config["prompt"], images=config.get("images") or ()))
+    messages.append(Message(role=Role.USER, content=prompt, images=config.get("images") or ()))
     request = request_of(config, messages, context, stop=config.get("stop") or (), schema=config.get("schema"))
     return await ask(context, request, str(index), index)
 

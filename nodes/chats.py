@@ -6,12 +6,15 @@ from typing import Any
 
 import orjson
 
+from workflow.drafts import Drafts, NoDrafts
 from workflow.errors import BadInput, NodeError
 from workflow.models import ChatRequest, ChatResult, FinishReason, Message, Ran, Role, ToolCall, Usage
 from workflow.schemas import violations
 from workflow.spec import JsonObject, NodeContext
 from workflow.values import decode, encode
 
+AT_ONCE = 8
+"""How many items are asked for at a time."""
 FENCE = "```"
 REPAIR = (
     "That is not what was asked for: {wrong}. Answer again with the corrected JSON and nothing else. "
@@ -110,13 +113,23 @@ def request_of(
     )
 
 
-async def ask(context: NodeContext, request: ChatRequest, name: str, item_index: int = 0) -> Answer:
+async def ask(
+    context: NodeContext,
+    request: ChatRequest,
+    name: str,
+    item_index: int = 0,
+    *,
+    aloud: bool = True,
+    again: bool = False,
+) -> Answer:
     """Return the answer, from what an earlier attempt has kept under this name where there is one.
 
-    Whoever follows the execution reads along. With a schema the answer's JSON is held against it; a wrong answer is shown to the
-    model once, to be mended. Raises `NodeError`: what the models raise, and `answer_invalid` where the second answer is wrong, too.
+    Whoever follows the execution reads along where it is `aloud`; `again` says that something was written for the item before this
+    attempt waited. With a schema the answer's JSON is held against it; a wrong answer is shown to the model once, to be mended. Raises
+    `NodeError`: what the models raise, and `answer_invalid` where the second answer is wrong, too.
     """
-    answer = await _answer(context, request, name, item_index)
+    drafts = context.drafts if aloud else NoDrafts()
+    answer = await _answer(context, request, name, item_index, drafts, again=again)
     if request.schema is None:
         return Answer(answer)
     data, wrong = _fitting(answer.content, request.schema)
@@ -126,28 +139,32 @@ async def ask(context: NodeContext, request: ChatRequest, name: str, item_index:
     told = Message(role=Role.USER, content=REPAIR.format(wrong=wrong, schema=schema))
     said = Message(role=Role.ASSISTANT, content=answer.content)
     mended = await _answer(
-        context, replace(request, messages=[*request.messages, said, told]), f"{name}:mended", item_index
+        context, replace(request, messages=[*request.messages, said, told]), f"{name}:mended", item_index, drafts
     )
     data, wrong = _fitting(mended.content, request.schema)
     if wrong:
         message = f"the model's answer does not fit the schema, not even when it was told so: {wrong}"
         raise NodeError(message, "answer_invalid", {"content": mended.content[:2_000], "retryable": True})
-    usage = Usage(
-        prompt=answer.usage.prompt + mended.usage.prompt,
-        completion=answer.usage.completion + mended.usage.completion,
-        estimated=answer.usage.estimated or mended.usage.estimated,
-    )
-    return Answer(replace(mended, usage=usage), data)
+    return Answer(replace(mended, usage=answer.usage + mended.usage), data)
 
 
-async def _answer(context: NodeContext, request: ChatRequest, name: str, item_index: int) -> ChatResult:
+async def _answer(
+    context: NodeContext,
+    request: ChatRequest,
+    name: str,
+    item_index: int,
+    drafts: Drafts,
+    *,
+    again: bool = False,
+) -> ChatResult:
     kept = await context.effects.recall(name)
     if kept is None:
-        with context.drafts.begin(item_index) as draft:
+        with drafts.begin(item_index, again=again) as draft:
             answer = await context.models.answer(request, draft.add)
         kept = await context.effects.keep(_packed(answer), name)
     found = _unpacked(kept)
-    context.answer = context.answer or found.content
+    if not isinstance(drafts, NoDrafts):
+        context.answer = context.answer or found.content
     return found
 
 

@@ -27,31 +27,32 @@ WITH RECURSIVE own AS MATERIALIZED (
     FROM above a JOIN executions e ON e.id = a.parent_execution_id AND a.depth > 0
 ), given AS MATERIALIZED (
     SELECT * FROM unnest(%(ids)s::uuid[], %(places)s::int[], %(workflows)s::uuid[], %(versions)s::int[],
-        %(inputs)s::json[], %(input_refs)s::json[], %(awaited)s::int[])
-        AS t (id, place, workflow_id, version, input, input_ref, awaited)
+        %(definitions)s::json[], %(inputs)s::json[], %(input_refs)s::json[], %(awaited)s::int[])
+        AS t (id, place, workflow_id, version, definition, input, input_ref, awaited)
 ), resolved AS MATERIALIZED (
-    SELECT g.*, v.version AS pinned, json_array_length(v.nodes) AS nodes_total,
+    SELECT g.*, v.version AS pinned, json_array_length(COALESCE(g.definition -> 'nodes', v.nodes)) AS nodes_total,
+        v.version IS NOT NULL OR g.definition IS NOT NULL AS found,
         COALESCE(v.settings ->> 'isolation', 'pooled') AS isolation,
-        g.workflow_id IN (SELECT workflow_id FROM above WHERE workflow_id IS NOT NULL) AS circular
+        COALESCE(g.workflow_id IN (SELECT workflow_id FROM above WHERE workflow_id IS NOT NULL), false) AS circular
     FROM given g CROSS JOIN own o
     LEFT JOIN workflows w ON w.id = g.workflow_id AND w.workspace_id = o.workspace_id AND w.status IN ('draft', 'active')
     LEFT JOIN workflow_versions v ON v.workflow_id = w.id AND v.version = COALESCE(g.version, w.version)
 ), created AS (
-    INSERT INTO executions (id, workspace_id, workflow_id, workflow_version, input_data, input_ref, nodes_total,
+    INSERT INTO executions (id, workspace_id, workflow_id, workflow_version, definition, input_data, input_ref, nodes_total,
         trigger_type, triggered_by, isolation, priority, status, epoch, queued_at, parent_execution_id, parent_node_id,
         parent_run_index, parent_place, depth, deadline_at)
-    SELECT r.id, o.workspace_id, r.workflow_id, r.pinned, r.input, r.input_ref, r.nodes_total, %(trigger)s,
+    SELECT r.id, o.workspace_id, r.workflow_id, r.pinned, r.definition, r.input, r.input_ref, r.nodes_total, %(trigger)s,
         o.triggered_by, r.isolation, o.priority, 'queued', 0, clock_timestamp(), o.id,
         CASE WHEN r.awaited = 1 THEN %(node)s ELSE '' END, %(run)s, r.place, o.depth + 1,
         CASE WHEN r.awaited = 1 THEN to_timestamp(%(deadline_ms)s / 1000.0) END
     FROM resolved r CROSS JOIN own o
-    WHERE o.epoch = %(epoch)s AND o.status = 'running' AND r.pinned IS NOT NULL AND NOT r.circular
+    WHERE o.epoch = %(epoch)s AND o.status = 'running' AND r.found AND NOT r.circular
         AND o.depth < %(depth_max)s
     ORDER BY r.id
     ON CONFLICT DO NOTHING
     RETURNING id
 )
-SELECT r.place, r.pinned IS NOT NULL, r.circular, o.depth, o.epoch = %(epoch)s AND o.status = 'running', c.id IS NOT NULL
+SELECT r.place, r.found, r.circular, o.depth, o.epoch = %(epoch)s AND o.status = 'running', c.id IS NOT NULL
 FROM resolved r CROSS JOIN own o LEFT JOIN created c ON c.id = r.id ORDER BY r.place
 """
 
@@ -89,11 +90,13 @@ class NewChild:
 
     id: UUID
     place: int
-    workflow_id: UUID
+    workflow_id: UUID | None
     version: int | None
     input: bytes
     input_ref: BlobRef | None
     awaited: bool
+    definition: bytes | None = None
+    """Set where `workflow_id` is None."""
     concurrency: Concurrency | None = None
 
 
@@ -138,6 +141,7 @@ class PostgresChildren:
             "places": ints(child.place for child in children),
             "workflows": uuids(child.workflow_id for child in children),
             "versions": ints(child.version for child in children),
+            "definitions": jsons(child.definition for child in children),
             "inputs": jsons(child.input for child in children),
             "input_refs": jsons(child.input_ref.as_json() if child.input_ref else None for child in children),
             "awaited": ints(child.awaited for child in children),

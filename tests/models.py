@@ -1,5 +1,6 @@
 """Stands for models in tests: the same text has the same vector, texts that share words are near, and all calls are kept."""
 
+import asyncio
 import hashlib
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,12 +17,16 @@ from workflow.models import (
     OnText,
     Purpose,
     Ran,
+    Role,
     Scores,
+    ToolCall,
     Usage,
     Vectors,
 )
 
 DIMENSION = 32
+SLOW = "slowly"
+"""A word that takes a while to say."""
 RAN = Ran(model="words", device="cpu float32", host="here", pid=1, batch_sizes=(1,))
 
 
@@ -35,11 +40,21 @@ def vector(text: str) -> list[float]:
     return [value / length for value in row] if length else [1.0, *row[1:]]
 
 
+def calls_in(request: ChatRequest) -> Sequence[ToolCall]:
+    """Return the calls that the user asks for in so many words: lines `call <tool> <arguments>`. After a result there are none."""
+    last = request.messages[-1]
+    if not request.tools or last.role is not Role.USER:
+        return ()
+    lines = [line.split(" ", 2) for line in last.content.splitlines() if line.startswith("call ")]
+    return [ToolCall(id=f"call{place}", name=name, arguments=told) for place, (_, name, told) in enumerate(lines)]
+
+
 @dataclass
 class WordModels:
     """Embeds by words; ranks by words in common; answers what `says` tells, by default what was asked last."""
 
     says: Callable[[ChatRequest], str] = lambda request: request.messages[-1].content
+    calls: Callable[[ChatRequest], Sequence[ToolCall]] = calls_in
     embedded: list[tuple[list[str], str, Purpose, Gpu]] = field(default_factory=list)
     asked: list[ChatRequest] = field(default_factory=list)
     failing: NodeError | None = None
@@ -73,8 +88,14 @@ class WordModels:
             for piece in content.split(" "):
                 await on_text(piece + " ")
         usage = Usage(prompt=sum(len(m.content.split()) for m in request.messages), completion=len(content.split()))
+        calls = self.calls(request)
         return ChatResult(
-            content=content, usage=usage, finish_reason=FinishReason.STOP, provider=request.provider or "words", ran=RAN
+            content=content,
+            usage=usage,
+            finish_reason=FinishReason.TOOL_CALLS if calls else FinishReason.STOP,
+            provider=request.provider or "words",
+            ran=RAN,
+            tool_calls=calls,
         )
 
     async def chunks(self, model: Any, request: ChatRequest, gpu: Gpu) -> AsyncIterator[Mapping[str, Any] | Ran]:
@@ -82,6 +103,11 @@ class WordModels:
         found = await self.answer(request)
         yield RAN
         for piece in found.content.split(" "):
+            if piece == SLOW:
+                await asyncio.sleep(0.02)
             yield {"choices": [{"delta": {"content": piece + " "}}]}
+        for index, call in enumerate(found.tool_calls):
+            function = {"name": call.name, "arguments": call.arguments}
+            yield {"choices": [{"delta": {"tool_calls": [{"index": index, "id": call.id, "function": function}]}}]}
         usage = {"prompt_tokens": found.usage.prompt, "completion_tokens": found.usage.completion}
-        yield {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": usage}
+        yield {"choices": [{"delta": {}, "finish_reason": found.finish_reason.value}], "usage": usage}

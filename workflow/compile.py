@@ -12,14 +12,14 @@ from jsonschema.exceptions import ValidationError
 
 from workflow import config as configs
 from workflow.concurrency import concurrency_findings
-from workflow.document import Document, Node, OnError
-from workflow.errors import InvalidDefinition
+from workflow.document import Document, Node, OnError, parse_document
+from workflow.errors import InvalidDefinition, InvalidRequest
 from workflow.expression import SyntaxCheck
 from workflow.findings import Finding, Severity, error
 from workflow.graph import connection_findings, graph_findings, plan_or_findings
 from workflow.plan import Plan
 from workflow.schemas import schema_refusal
-from workflow.spec import ERROR, Catalog, NodeType
+from workflow.spec import ERROR, Catalog, JsonObject, NodeType
 
 FINDINGS_MAX = 200
 
@@ -124,7 +124,23 @@ class Compiler:
         if not found:
             for problem in (*node_type.check(config), *configs.problems(config, spec, self._syntax)):
                 place = "config" if not problem.field else f"config.{problem.field}"
+                found = True
                 yield error(problem.code, problem.message, node_id, place)
+        if not found and node_type.workflows_of is not None:
+            for field, definition in node_type.workflows_of(config).items():
+                yield from self._held(node_id, field, definition)
+
+    def _held(self, node_id: str, field: str, definition: JsonObject) -> Iterator[Finding]:
+        """Find what is wrong with a workflow that a node's config holds."""
+        try:
+            found = self.validate(parse_document(definition))
+        except InvalidRequest as refused:
+            yield error(refused.code, refused.message, node_id, f"config.{field}")
+            return
+        for each in found:
+            if each.severity is Severity.ERROR:
+                where = f"{each.node_id}: " if each.node_id else ""
+                yield error(each.code, f"{where}{each.message}", node_id, f"config.{field}")
 
 
 def _outputs(node: Node, node_type: NodeType) -> tuple[str, ...]:

@@ -105,8 +105,11 @@ class Draft(Protocol):
 class Drafts(Protocol):
     """The drafts of one attempt of a node."""
 
-    def begin(self, item_index: int) -> AbstractContextManager[Draft]:
-        """Begin to write for an item: what was written for it before, in this attempt or another, is taken back."""
+    def begin(self, item_index: int, *, again: bool = False) -> AbstractContextManager[Draft]:
+        """Begin to write for an item: what was written for it before is taken back.
+
+        That is known of what this attempt or one before it has written; `again` says it where the attempt has waited meanwhile.
+        """
         ...
 
 
@@ -121,6 +124,6 @@ class NoDrafts:
     """Stands where nobody follows."""
 
     @contextmanager
-    def begin(self, item_index: int) -> Iterator[Draft]:  # noqa: ARG002 - the port
+    def begin(self, item_index: int, *, again: bool = False) -> Iterator[Draft]:  # noqa: ARG002 - the port
         """Begin one that goes nowhere."""
         yield NoDraft()

@@ -176,6 +176,14 @@ class Usage:
         """All of them."""
         return self.prompt + self.completion
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Return the tokens of both."""
+        return Usage(
+            prompt=self.prompt + other.prompt,
+            completion=self.completion + other.completion,
+            estimated=self.estimated or other.estimated,
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Return it as nodes give it."""
         return {

@@ -205,6 +205,10 @@ class Sandbox(Scripts, Protocol):
         """Run `body` as the body of a JavaScript function, otherwise as `python` does; raises `NodeError`."""
         ...
 
+    async def render(self, template: str, variables: Mapping[str, Any], limits: CodeLimits) -> str:
+        """Fill a Jinja template in with variables (JSON data); raises `NodeError`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
@@ -344,7 +348,8 @@ class NodeType:
     """A spec, its function, and a check of what a schema cannot say (the syntax of code).
 
     `check` sees the config as it is written, with placeholders; their syntax is checked by the compiler. `outputs_of` and
-    `inputs_of` give the handles of a node whose config decides about them.
+    `inputs_of` give the handles of a node whose config decides about them. `workflows_of` gives the documents that a config holds,
+    by the field that each is made of: they are compiled with the workflow.
     """
 
     spec: NodeSpec
@@ -352,6 +357,7 @@ class NodeType:
     check: Callable[[JsonObject], list[Problem]] = no_problems
     outputs_of: Callable[[JsonObject], tuple[str, ...]] | None = None
     inputs_of: Callable[[JsonObject], tuple[str, ...]] | None = None
+    workflows_of: Callable[[JsonObject], Mapping[str, JsonObject]] | None = None
 
     def outputs(self, config: JsonObject) -> tuple[str, ...]:
         """Return the output handles of a node with this config, which its schema accepts."""

@@ -106,6 +106,10 @@ class Request:
 class Requests(Protocol):
     """The requests of one run of one node. Opening twice opens once."""
 
+    def at(self, place: int) -> "Requests":
+        """Return another request of the run, by a number from 0 on that tells it apart from the others."""
+        ...
+
     async def open(self, new: NewRequest) -> Request:
         """Make the request, or return the one that this attempt has made before."""
         ...
@@ -117,14 +121,16 @@ class Requests(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """An execution to start: of a workflow of the same workspace, with this input (JSON).
+    """An execution to start: of a workflow of the same workspace, or of a definition (JSON) that comes along, with this input (JSON).
 
     `place` tells the children of one run apart: with the same place again, the same child is meant.
     """
 
-    workflow_id: UUID
+    workflow_id: UUID | None
     input: bytes
     place: int
+    definition: bytes | None = None
+    """Set where `workflow_id` is None."""
     version: int | None = None
     awaited: bool = True
     """Whether its end wakes the node that started it."""
@@ -156,6 +162,10 @@ class Children(Protocol):
 
 class NoRequests:
     """Stands where nobody can be asked: where an execution runs by itself, without an instance around it."""
+
+    def at(self, _place: int) -> "NoRequests":
+        """Return the same."""
+        return self
 
     async def open(self, _new: NewRequest) -> Request:
         """Refuse."""

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from nodes.sandbox import failures
+from nodes.sandbox.engine_worker import Answer, EngineWorker, Kind
 from nodes.sandbox.pool import WorkerPool
-from nodes.sandbox.quickjs_worker import Answer, Kind, QuickJsWorker
 from nodes.sandbox.zones import Zones
 from workflow.errors import BadInput, NodeError
 from workflow.scripts import ExpressionLimits, ScriptError, ScriptResults, ScriptTask
@@ -25,7 +25,7 @@ class ExpressionSandbox:
     """Evaluates expressions in up to `size` workers; no engine ever serves two executions."""
 
     def __init__(self, size: int) -> None:
-        self._pool = WorkerPool(lambda: QuickJsWorker(_PROGRAM), size)
+        self._pool = WorkerPool(lambda: EngineWorker(_PROGRAM), size)
         self._zones = Zones()
 
     async def start(self) -> None:

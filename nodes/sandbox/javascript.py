@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 
 from nodes.sandbox import failures
+from nodes.sandbox.engine_worker import Answer, EngineWorker, Kind
 from nodes.sandbox.failures import UserError
 from nodes.sandbox.logs import LogBuffer
 from nodes.sandbox.pool import WorkerPool
-from nodes.sandbox.quickjs_worker import Answer, Kind, QuickJsWorker
 from workflow.errors import NodeError
 from workflow.spec import CodeLimits, CodeResult
 
@@ -26,7 +26,7 @@ class JavaScriptSandbox:
     """Runs JavaScript function bodies in up to `size` QuickJS workers, each evaluation in a fresh engine."""
 
     def __init__(self, size: int) -> None:
-        self._pool = WorkerPool(QuickJsWorker, size)
+        self._pool = WorkerPool(EngineWorker, size)
 
     async def start(self) -> None:
         """Start one worker ahead of need."""

@@ -6,6 +6,7 @@ from typing import Any, Self
 from nodes.sandbox.expressions import ExpressionSandbox
 from nodes.sandbox.javascript import JavaScriptSandbox
 from nodes.sandbox.python import PythonSandbox
+from nodes.sandbox.templates import TemplateSandbox
 from workflow.scripts import ExpressionLimits, ScriptResults, ScriptTask
 from workflow.spec import CodeLimits, CodeResult, Sandbox
 
@@ -21,6 +22,7 @@ class LocalSandbox(Sandbox):
         self._python = PythonSandbox(size)
         self._javascript = JavaScriptSandbox(size)
         self._expressions = ExpressionSandbox(size)
+        self._templates = TemplateSandbox(size)
 
     async def start(self) -> None:
         """Start one worker of each kind ahead of need. Raises `NodeError` (`sandbox_crashed`)."""
@@ -33,6 +35,7 @@ class LocalSandbox(Sandbox):
         await self._python.close()
         await self._javascript.close()
         await self._expressions.close()
+        await self._templates.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,6 +54,10 @@ class LocalSandbox(Sandbox):
     ) -> CodeResult:
         """Run `body` as the body of a JavaScript function; see `JavaScriptSandbox.evaluate`."""
         return await self._javascript.evaluate(body, arguments, limits, each=each)
+
+    async def render(self, template: str, variables: Mapping[str, Any], limits: CodeLimits) -> str:
+        """Fill a template in; see `TemplateSandbox.render`."""
+        return await self._templates.render(template, variables, limits)
 
     async def evaluate(self, task: ScriptTask, limits: ExpressionLimits) -> ScriptResults:
         """Evaluate the expressions of a node; see `Scripts.evaluate`."""

@@ -1,6 +1,6 @@
 """What runs inside a QuickJS worker process: reads requests from its socket (descriptor 0), answers them, one by one.
 
-Started by path in an isolated interpreter without packages, so it imports nothing of ours; `quickjs_worker` is the
+Started by path in an isolated interpreter without packages, so it imports nothing of ours; `engine_worker` is the
 other end. Each request gets a runtime of its own. The user's text and arguments arrive as JSON, never as code.
 """
 
@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 REQUEST = struct.Struct("!QdQ")
@@ -131,7 +132,7 @@ def receive(connection: socket.socket, size: int) -> bytes:
 
 def load_engine(path: str) -> Any:
     """Load the engine's extension module from its file; end the process where it does not load."""
-    spec = importlib.util.spec_from_file_location("_quickjs", path)
+    spec = importlib.util.spec_from_file_location(Path(path).name.partition(".")[0], path)
     if spec is None or spec.loader is None:
         sys.exit(1)
     quickjs = importlib.util.module_from_spec(spec)

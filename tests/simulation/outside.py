@@ -161,6 +161,9 @@ class _RequestsOfRun:
     run: NodeRun
     ordinal: int
 
+    def at(self, place: int) -> "_RequestsOfRun":
+        return replace(self, ordinal=-1 - place)
+
     async def open(self, new: NewRequest) -> Request:
         async def once() -> Request:
             await self.around.reach()

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from nodes.catalog import load_catalog
 from nodes.sandbox import LocalSandbox
 from nodes.sandbox.expression_syntax import expression_faults
 from tests.models import WordModels
@@ -63,7 +64,9 @@ async def context(sandbox: LocalSandbox) -> NodeContext:
 
 def findings(node_type: NodeType, config: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (code, field) of each error that compiling a workflow of this one node finds in its config."""
-    compiler = Compiler(Catalog({node_type.spec.type: node_type}), nodes_max=10, syntax=expression_faults)
+    others = {each.spec.type: each for each in load_catalog()} if node_type.workflows_of else {}
+    catalog = Catalog({**others, node_type.spec.type: node_type})
+    compiler = Compiler(catalog, nodes_max=10, syntax=expression_faults)
     document = Document(name="test", nodes=[Node(id="n1", type=node_type.spec.type, config=config)])
     return [
         (f.code, f.field.removeprefix("config."))

@@ -156,3 +156,25 @@ def test_what_a_model_wants_done_is_given_too():
 )
 def test_config_that_is_refused(config):
     assert findings(NODE_TYPE, config)
+
+
+async def test_a_template_is_filled_in_for_every_item(run_node, context):
+    template = "{% for line in json.lines %}{{ line }} {% endfor %}in {{ tone }}"
+    config = {"template": template, "variables": {"tone": "{{ $json.mood }}"}}
+
+    await run_node(NODE_TYPE, config, [{"lines": [1, 2], "mood": "verse"}, {"lines": [], "mood": "prose"}])
+
+    asked = sorted(request.messages[-1].content for request in context.models.asked)
+    assert asked == ["1 2 in verse", "in prose"]
+
+
+@pytest.mark.parametrize(
+    ("config", "code"),
+    [
+        ({}, "prompt_or_template"),
+        ({"prompt": "p", "template": "t"}, "prompt_or_template"),
+        ({"template": "{% if %}"}, "invalid_template"),
+    ],
+)
+def test_what_is_asked_must_be_told_in_one_way(config, code):
+    assert code in [found for found, _ in findings(NODE_TYPE, config)]

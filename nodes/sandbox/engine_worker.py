@@ -1,4 +1,4 @@
-"""One QuickJS process and the socket to it."""
+"""One process that holds an engine for foreign text (JavaScript, templates), and the socket to it."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from workflow.errors import NodeError
 from workflow.spec import CodeLimits
 
 _EVALUATIONS_MAX = 1_000
-_ADDRESS_SPACE_BYTES = 4 * 2**30
+ADDRESS_SPACE_BYTES = 4 * 2**30
 _START_TIMEOUT_S = 30.0
 _REQUEST = struct.Struct("!QdQ")
 _ANSWER = struct.Struct("!BQQ")
@@ -44,11 +44,21 @@ class Answer:
     logs: bytes
 
 
-class QuickJsWorker:
-    """A worker process of QuickJS; started by its first request, used for one request at a time."""
+class EngineWorker:
+    """A worker process; started by its first request, used for one request at a time.
 
-    def __init__(self, program: Path = CODE_PROGRAM) -> None:
+    `program` is what runs in it, `engine` the name of the extension module that it is given the path of.
+    """
+
+    def __init__(
+        self,
+        program: Path = CODE_PROGRAM,
+        engine: str = "_quickjs",
+        address_space_bytes: int = ADDRESS_SPACE_BYTES,
+    ) -> None:
         self._program = program
+        self._engine = engine
+        self._address_space_bytes = address_space_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._child: ChildProcess | None = None
         self._socket: socket.socket | None = None
@@ -91,7 +101,7 @@ class QuickJsWorker:
         except TimeoutError:
             raise failures.crashed("it did not start") from None
         # Only now: it had files to open until here.
-        child.restrict(_ADDRESS_SPACE_BYTES)
+        child.restrict(self._address_space_bytes)
         self._clean = True
         return self._socket
 
@@ -100,7 +110,7 @@ class QuickJsWorker:
         ours.setblocking(False)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", str(self._program), _engine_path()],
+                [sys.executable, "-I", "-S", "-B", str(self._program), _engine_path(self._engine)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -157,8 +167,8 @@ class QuickJsWorker:
         return failures.crashed("it was stopped" if self._killed else "it closed its socket")
 
 
-def _engine_path() -> str:
-    spec = importlib.util.find_spec("_quickjs")
+def _engine_path(engine: str) -> str:
+    spec = importlib.util.find_spec(engine)
     if spec is None or spec.origin is None:
-        raise failures.crashed("the JavaScript engine is not installed")
+        raise failures.crashed(f"the engine {engine} is not installed")
     return spec.origin
