@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test mutants simulate chaos chaos-long eval lint types imports docs fmt bench clean
+.PHONY: help setup run stop test mutants simulate chaos chaos-long recovery eval lint types imports docs fmt bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ simulate: setup ## the whole engine under virtual time and seeded faults: a mill
 SEED ?= 1
 chaos: setup ## five minutes of load and faults on a Rayloom of its own, then its judgement; SEED=7 draws others
 	@$(BIN)/python -m tests.storm --seconds 180 --seed $(SEED) --output chaos.json
+
+recovery: setup ## one fault at a time on an instance with little to do: how long each takes, ten minutes
+	@$(BIN)/python -m tests.storm --seconds 600 --in-flight 10 --one-by-one --output recovery.json
 
 chaos-long: setup ## the same for half an hour, with a thousand faults
 	@$(BIN)/python -m tests.storm --seconds 1800 --long --seed $(SEED) --output chaos.json

@@ -49,7 +49,7 @@ class Dispatcher:
         if spec.placement is Placement.TASK:
             return Placement.TASK
         large = items > self._limits.inline_items_max or bytes_in > self._limits.inline_bytes_max
-        return Placement.TASK if spec.may_move and (node.resources.any or large) else Placement.ACTOR
+        return Placement.TASK if spec.may_move and (node.resources.moves or large) else Placement.ACTOR
 
     async def run(self, node: PlanNode, context: NodeContext, frame: Frame, where: Placement) -> Outcome:
         """Run one attempt on the items of the frame. Raises `NodeError` for everything that can go wrong in a node.
@@ -87,6 +87,9 @@ class Dispatcher:
                 items=items,
                 cpu=node.resources.cpu or 1,
                 memory_bytes=node.resources.memory,
+                gpus=node.resources.gpus_wanted,
+                gpu=node.resources.gpu_wish,
+                accelerator=node.resources.accelerator,
             )
             return await self._tasks.run(call)
         given = await run_work(node.type, context, config, items)

@@ -38,7 +38,7 @@ from actors.members import Member, Reply
 from actors.model_hosts import RayModels
 from actors.packages import require_own_packages
 from actors.process import ExecutionProcess, SupervisorProcess, TaskHost
-from actors.room import check_room, may_lack_room
+from actors.room import may_lack_room, options_for
 from actors.wire import carried, pack, unpack
 from actors.work import Outcome, TaskCall, WorkerLost
 from workflow.errors import NodeError, Unavailable
@@ -381,7 +381,8 @@ def run_node(call: bytes | memoryview) -> Any:
     task: TaskCall | None = unpack(call)
     done = None if task is None else host.run(task)
     if isinstance(done, Outcome):
-        done = replace(done, outputs={})  # they travel once, as JSON
+        # They travel once, as JSON.
+        done = replace(done, outputs={}, gpu_ids=tuple(map(str, ray.get_gpu_ids())))
     return carried(pack(done))
 
 
@@ -393,13 +394,10 @@ class RayTasks:
 
     async def run(self, call: TaskCall) -> Outcome:
         """Run the work, which ends by itself when it takes longer than its node may. Raises `NodeError` or `WorkerLost`."""
-        if may_lack_room(call):
-            hosts = await asyncio.to_thread(ray.nodes)
-            check_room(call, [host["Resources"] for host in hosts if host["Alive"]])
-        options: dict[str, Any] = {"num_cpus": call.cpu, "name": f"node/{call.node_type}:{call.context.node_id}"}
-        if call.memory_bytes:
-            options["memory"] = call.memory_bytes
-        reference = RUN_NODE.options(**options).remote(carried(pack(call)))
+        hosts = await asyncio.to_thread(ray.nodes) if may_lack_room(call) else []
+        options = options_for(call, [host["Resources"] for host in hosts if host["Alive"]])
+        name = f"node/{call.node_type}:{call.context.node_id}"
+        reference = RUN_NODE.options(name=name, **options).remote(carried(pack(call)))
         try:
             outcome: Outcome | NodeError = unpack(await reference)
         except asyncio.CancelledError:

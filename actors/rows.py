@@ -54,6 +54,7 @@ class Rows:
             placement=outcome.placement.value,
             pid=outcome.pid,
             host=outcome.host,
+            gpu_ids=",".join(outcome.gpu_ids),
         )
 
     def failed(

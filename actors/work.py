@@ -9,7 +9,7 @@ from workflow.effects import ForgetfulEffects
 from workflow.errors import BadInput, Bug, Fenced, NodeError, RayloomError, Unavailable
 from workflow.http import NoHttp
 from workflow.knowledge import NoKnowledge
-from workflow.models import NoModels
+from workflow.models import Gpu, NoModels
 from workflow.spec import Config, Item, Items, NodeContext, NodeType, Outputs, Placement, Sandbox
 from workflow.waiting import NoChildren, NoRequests, Suspend
 
@@ -24,6 +24,11 @@ class TaskCall:
     items: Items
     cpu: float
     memory_bytes: int
+    gpus: float = 0.0
+    """A share of a GPU, or whole ones."""
+    gpu: Gpu = Gpu.NONE
+    accelerator: str = ""
+    """The type of GPU that it must be, by Ray's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,8 @@ class Outcome:
     """Set where the attempt is not over, but waits."""
     answer: str = ""
     """What a model has answered first, where one was asked."""
+    gpu_ids: tuple[str, ...] = ()
+    """The GPUs that it had, by Ray's ids."""
 
 
 class WorkerLost(Unavailable):

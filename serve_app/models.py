@@ -150,6 +150,8 @@ class NodeOut(Described):
     """the process that it ran in"""
     host: str
     """the host that it ran on"""
+    gpu_ids: list[str]
+    """the GPUs that it had as a Ray task; those of models are among the execution's calls of models"""
 
 
 class NodesOut(Described):

@@ -206,6 +206,7 @@ def node(row: NodeRow) -> dict[str, Any]:
         "placement": row.placement,
         "pid": row.pid,
         "host": row.host,
+        "gpu_ids": row.gpu_ids.split(",") if row.gpu_ids else [],
     }
 
 

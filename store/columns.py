@@ -130,6 +130,7 @@ def _node_columns(parts: Sequence[Flush]) -> dict[str, Array]:
         "node_places": texts(row.placement for _, _, row in rows),
         "node_pids": ints(row.pid for _, _, row in rows),
         "node_hosts": texts(row.host for _, _, row in rows),
+        "node_gpus": texts(row.gpu_ids for _, _, row in rows),
     }
 
 

@@ -44,7 +44,7 @@ WHERE execution_id = %(id)s AND seq > %(after)s ORDER BY seq LIMIT %(limit)s
 NODES = """
 SELECT node_id, run_index, node_type, node_name, status, attempt, (extract(epoch FROM started_at) * 1000)::bigint,
     (extract(epoch FROM completed_at) * 1000)::bigint, duration_ms, output_data::text, error_code, error_message, logs,
-    placement, pid, host, output_ref::text
+    placement, pid, host, output_ref::text, gpu_ids
 FROM node_executions WHERE execution_id = %(id)s ORDER BY completed_at NULLS LAST, written
 """
 
@@ -207,6 +207,7 @@ def node_from(row: tuple[Any, ...]) -> NodeRow:
         pid=row[14],
         host=row[15],
         output_ref=BlobRef.from_json(row[16]),
+        gpu_ids=row[17],
     )
 
 

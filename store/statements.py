@@ -276,18 +276,18 @@ WITH parts AS MATERIALIZED (
 ), results AS (
     INSERT INTO node_executions AS n (execution_id, node_id, run_index, written, node_type, node_name, status, attempt,
         output_data, output_ref, error_code, error_message, started_at, completed_at, duration_ms, logs, placement, pid,
-        host)
+        host, gpu_ids)
     SELECT v.execution_id, v.node_id, v.run_index, v.written, v.node_type, v.node_name, v.status, v.attempt,
         v.output, v.output_ref, v.code, v.message, to_timestamp(v.started_ms / 1000.0),
-        to_timestamp(v.completed_ms / 1000.0), v.duration_ms, v.logs, v.placement, v.pid, v.host
+        to_timestamp(v.completed_ms / 1000.0), v.duration_ms, v.logs, v.placement, v.pid, v.host, v.gpus
     FROM unnest(%(node_ids)s::uuid[], %(node_node_ids)s::text[], %(node_runs)s::int[], %(node_written)s::bigint[],
         %(node_types)s::text[], %(node_names)s::text[], %(node_statuses)s::text[], %(node_attempts)s::int[],
         %(node_outputs)s::json[], %(node_codes)s::text[], %(node_messages)s::text[],
         %(node_starts_ms)s::bigint[], %(node_ends_ms)s::bigint[], %(node_durations)s::float8[],
         %(node_logs)s::text[], %(node_places)s::text[], %(node_pids)s::int[], %(node_hosts)s::text[],
-        %(node_refs)s::json[])
+        %(node_refs)s::json[], %(node_gpus)s::text[])
         AS v (execution_id, node_id, run_index, written, node_type, node_name, status, attempt, output, code,
-            message, started_ms, completed_ms, duration_ms, logs, placement, pid, host, output_ref)
+            message, started_ms, completed_ms, duration_ms, logs, placement, pid, host, output_ref, gpus)
     WHERE (v.execution_id IN (SELECT id FROM fenced)) IS TRUE
     ON CONFLICT (execution_id, node_id, run_index) DO UPDATE SET written = EXCLUDED.written,
         node_type = EXCLUDED.node_type, node_name = EXCLUDED.node_name, status = EXCLUDED.status,
@@ -295,7 +295,7 @@ WITH parts AS MATERIALIZED (
         output_ref = EXCLUDED.output_ref, error_code = EXCLUDED.error_code,
         error_message = EXCLUDED.error_message, started_at = EXCLUDED.started_at, completed_at = EXCLUDED.completed_at,
         duration_ms = EXCLUDED.duration_ms, logs = EXCLUDED.logs, placement = EXCLUDED.placement, pid = EXCLUDED.pid,
-        host = EXCLUDED.host
+        host = EXCLUDED.host, gpu_ids = EXCLUDED.gpu_ids
     WHERE n.status IN ('pending', 'running', 'waiting')
 ), heard AS (
     UPDATE signals s SET read_at = clock_timestamp()

@@ -225,6 +225,7 @@ node_executions = Table(
     _required("placement", Text(), "''"),
     Column("pid", Integer),
     _required("host", Text(), "''"),
+    _required("gpu_ids", Text(), "''"),
     postgresql_partition_by="RANGE (execution_id)",
 )
 

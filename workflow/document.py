@@ -5,7 +5,15 @@ from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from workflow.errors import InvalidDefinition
 from workflow.findings import Finding, Severity
@@ -30,7 +38,10 @@ class Position(_Part):
 
 
 class Resources(_Part):
-    """What a node's work needs; asking for any of it places the node as a Ray task."""
+    """What a node's work needs; asking for any of it places the node as a Ray task.
+
+    `gpu` is also for nodes that ask models, whose work is done by replicas: it says whether these shall be on a GPU.
+    """
 
     cpu: float = Field(default=0, ge=0, le=1024, description="cores; fractions are allowed")
     memory: int = Field(default=0, ge=0, description="bytes")
@@ -40,10 +51,44 @@ class Resources(_Part):
         "as the node's type does: models prefer one, other work uses none",
     )
 
+    gpus: float = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="how much of a GPU a Ray task has: a share of one (0.5), or whole ones; with `gpu` alone it is one",
+    )
+    accelerator: str = Field(
+        default="",
+        max_length=100,
+        description="the type of GPU that a Ray task must have, by Ray's name for it (`A100`, `T4` …)",
+    )
+
+    @field_validator("gpus")
+    @classmethod
+    def _is_a_share_or_whole(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError("a share of a GPU is less than 1, and more than one GPU are whole ones")
+        return gpus
+
     @property
     def any(self) -> bool:
-        """Whether anything is asked for."""
-        return self.cpu > 0 or self.memory > 0
+        """Whether anything is asked for that only a Ray task can have."""
+        return self.cpu > 0 or self.memory > 0 or self.gpus > 0 or bool(self.accelerator)
+
+    @property
+    def moves(self) -> bool:
+        """Whether work that can be a Ray task becomes one."""
+        return self.any or self.gpu in (Gpu.REQUIRED, Gpu.PREFERRED)
+
+    @property
+    def gpu_wish(self) -> Gpu:
+        """Whether a Ray task wants a GPU: who says how much, or of which type, requires it unless he says otherwise."""
+        return self.gpu or (Gpu.REQUIRED if self.gpus > 0 or self.accelerator else Gpu.NONE)
+
+    @property
+    def gpus_wanted(self) -> float:
+        """How much of a GPU a Ray task has that gets any."""
+        return self.gpus or (0.0 if self.gpu_wish is Gpu.NONE else 1.0)
 
 
 class OnError(StrEnum):

@@ -220,6 +220,8 @@ class NodeRow:
     placement: str = ""
     pid: int | None = None
     host: str = ""
+    gpu_ids: str = ""
+    """The GPUs that a Ray task had, by Ray's ids, separated by commas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ from tests.storm.nemesis import Nemesis
 from tests.storm.once import installed
 from tests.storm.recovery import Watcher, quantiles
 from tests.storm.report import Phase, Report, apart_from_outages, silent_s
-from tests.storm.schedule import LONG, SHORT, planned
+from tests.storm.schedule import LONG, SHORT, one_by_one, planned
 from tests.storm.shape import Shape
 from tests.storm.shapes import shapes
 from tests.storm.sink import Sink
@@ -140,9 +140,10 @@ class Storm:
                     self._load_average["before"] = round(os.getloadavg()[0], 1)
                 with self._clock.stage("storm"):
                     pace = LONG if self._options.long else SHORT
+                    faulty = one_by_one() if self._options.one_by_one else planned(self._options.seed, pace)
                     used_s = time.process_time()
                     with self._complaining("I11"):
-                        await nemesis.storm(planned(self._options.seed, pace), self._options.seconds)
+                        await nemesis.storm(faulty, self._options.seconds)
                     self._clients_cpu_s = time.process_time() - used_s
                     self._clock.mark("over")
                     self._load_average["storm"] = round(os.getloadavg()[0], 1)
@@ -292,6 +293,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--in-flight", type=int, default=100, help="executions under way all the time")
     parser.add_argument("--effect-ms", type=int, default=400, help="about how long the sink takes to answer")
     parser.add_argument("--long", action="store_true", help="the pace of faults for half an hour")
+    parser.add_argument("--one-by-one", action="store_true", help="each fault when the one before has healed")
     parser.add_argument("--output", type=Path, help="write the report there as JSON")
     return parser.parse_args(arguments)
 

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import cycle
 from random import Random
 from types import MappingProxyType
 
@@ -67,6 +68,15 @@ LONG: Pace = MappingProxyType(
 """For half an hour: more than a thousand."""
 
 
+TURN = (
+    *(Kind.ACTOR, Kind.WORKER, Kind.REPLICA, Kind.SUPERVISOR, Kind.ACTOR, Kind.WORKER, Kind.RAYLET, Kind.POSTGRESQL),
+    *(Kind.ACTOR, Kind.REPLICA, Kind.WORKER, Kind.FROZEN, Kind.ACTOR, Kind.PROXY, Kind.WORKER, Kind.BACKEND),
+)
+"""One by one: each kind but those that take everything with them, the commoner ones more often."""
+APART_S = 15.0
+"""Longer than any of these takes to be healed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A fault to come, in seconds since the beginning; time in which one heals that stands alone does not count."""
@@ -85,3 +95,9 @@ def planned(seed: int, pace: Pace) -> Iterator[Planned]:
         at_s, kind = heapq.heappop(queue)
         yield Planned(at_s, kind)
         heapq.heappush(queue, (at_s + pace[kind] * random.uniform(0.5, 1.5), kind))
+
+
+def one_by_one() -> Iterator[Planned]:
+    """Return faults without end, each when the one before has healed: for how long each takes, not for what two of them do."""
+    for number, kind in enumerate(cycle(TURN)):
+        yield Planned((number + 1) * APART_S, kind)

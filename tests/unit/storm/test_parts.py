@@ -16,7 +16,7 @@ from tests.storm.load import Load
 from tests.storm.once import ONCE, catalog
 from tests.storm.recovery import Fault, quantiles
 from tests.storm.report import BOUNDS, Phase, Report, apart_from_outages, by_itself, retries_after, silent_s
-from tests.storm.schedule import ALONE, LONG, SHORT, Kind, planned
+from tests.storm.schedule import ALONE, APART_S, LONG, SHORT, TURN, Kind, one_by_one, planned
 from tests.storm.shape import Facts
 from tests.storm.shapes import shapes
 from tests.storm.sink import Sink
@@ -283,3 +283,11 @@ def test_a_bound_is_for_one_fault_at_a_time():
     report = Report({}, phase, phase, 1.0, [actor, during], [], [], {}, {}, {})
     assert report.by_kind["actor"]["bound"]["met"] is None
     assert (report.by_kind["actor"]["by_itself"], report.by_kind["actor"]["first_s"]["max"]) == (0, 7.0)
+
+
+def test_one_by_one_every_kind_has_its_turn_and_time_to_heal():
+    first = list(islice(one_by_one(), 2 * len(TURN)))
+    assert set(TURN) == set(Kind) - ALONE
+    assert [one.at_s for one in first] == [APART_S * (number + 1) for number in range(len(first))]
+    assert [one.kind for one in first[len(TURN) :]] == list(TURN)
+    assert max(BOUNDS[kind].limit_s for kind in TURN if kind in BOUNDS) < APART_S

@@ -1,6 +1,7 @@
-"""kill -9 of a raylet, which is the end of a host: what ran there goes on elsewhere within 12 s, and each result is there once.
+"""A second host, which has a logical GPU: what is placed there, and its end by kill -9 of its raylet.
 
-The bound is for the next committed result of an execution that was hit, also where it was a Ray task on that host that was lost.
+What ran there goes on elsewhere within 12 s, and each result is there once. The bound is for the next committed result of an execution
+that was hit, also where it was a Ray task on that host that was lost.
 """
 
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -21,6 +23,7 @@ from tests.chaos.work import (
     first_results,
     given,
     in_flight,
+    node,
     sleeping,
     standing,
     start_many,
@@ -49,7 +52,7 @@ def instance(request: pytest.FixtureRequest) -> Iterator[RunningInstance]:
 
 @pytest.fixture(scope="module")
 def other(instance: RunningInstance) -> Iterator[ExtraHost]:
-    made = ExtraHost(instance, num_cpus=2)
+    made = ExtraHost(instance, num_cpus=2, num_gpus=1)
     yield made
     made.stop()
 
@@ -69,6 +72,66 @@ def start_tasks(instance: RunningInstance, host: ExtraHost) -> dict[UUID, int]:
     begun = {instance.api.start(workflow, given(number)): number for number in range(TASKS)}
     until(host.working, 20, "a task runs on the other host")
     return begun
+
+
+HOLD = """
+import time
+begun = time.time()
+time.sleep(2)
+return [{"begun": begun, "over": time.time()}]
+"""
+
+
+def holding(node_id: str, **resources: Any) -> dict[str, Any]:
+    """Return a node that holds what it was given for two seconds, and says when."""
+    return node(node_id, "action.code", {"cpu": 0.1, **resources}, code=HOLD, language="python")
+
+
+def side_by_side(*nodes: dict[str, Any]) -> dict[str, Any]:
+    connections = [{"source": "start", "target": each["id"]} for each in nodes]
+    return {"name": "held", "nodes": [node("start", "trigger.manual"), *nodes], "connections": connections}
+
+
+def test_two_halves_share_a_gpu_and_a_third_waits(instance, host):
+    body = side_by_side(*(holding(name, gpus=0.5) for name in ("a", "b", "c")))
+
+    done = instance.api.execute(body, wait=60).json()
+
+    assert done["status"] == "completed", done
+    held = sorted((done["output"][name][0] for name in ("a", "b", "c")), key=lambda each: each["begun"])
+    assert held[1]["begun"] < held[0]["over"], "two run at the same time"
+    assert held[2]["begun"] >= min(held[0]["over"], held[1]["over"]), "the third has waited for one of them"
+    rows = instance.rows(
+        "SELECT gpu_ids, host, placement FROM node_executions WHERE execution_id = %s AND node_type = 'action.code'",
+        UUID(done["id"]),
+    )
+    assert {(gpus, placement) for gpus, _, placement in rows} == {("0", "task")}
+
+
+def test_a_gpu_that_is_preferred_is_used_and_one_that_no_host_has_is_an_error_at_once(instance, host):
+    body = side_by_side(holding("wished", gpu="preferred"), holding("none", gpu="none"))
+    done = instance.api.execute(body, wait=60).json()
+    assert done["status"] == "completed", done
+    rows = instance.rows("SELECT node_id, gpu_ids FROM node_executions WHERE execution_id = %s", UUID(done["id"]))
+    assert dict(rows) == {"start": "", "wished": "0", "none": ""}
+
+    for wanted in ({"gpus": 2}, {"accelerator": "H100"}):
+        failed = instance.api.execute(side_by_side(holding("held", **wanted)), wait=20).json()
+        assert (failed["status"], failed["error"]["code"]) == ("failed", "gpu_unavailable"), failed
+
+
+def test_a_model_whose_node_requires_a_gpu_is_held_by_a_replica_on_one(instance, host):
+    embed = {**node("embed", "ai.embed", {"gpu": "required"}, text="a text"), "timeout_ms": 100_000}
+
+    done = instance.api.execute(chain("embedded", embed), given(1), wait=100).json()
+
+    assert done["status"] == "completed", done
+    ((gpu_ids, batch_sizes, address),) = instance.rows(
+        "SELECT gpu_ids, batch_sizes, host FROM model_calls WHERE execution_id = %s", UUID(done["id"])
+    )
+    assert (gpu_ids, batch_sizes, bool(address)) == (["0"], [1], True)
+    (replica,) = instance.titled("ray::ServeReplica:rayloom-embed-all-minilm-l6-v2-gpu:model")
+    assert replica in instance.children(host.raylet.pid)
 
 
 def test_a_host_is_killed(instance, host, record_property):
@@ -224,3 +287,14 @@ def test_what_all_depends_on_lives_on_the_head_also_when_it_had_to_be_started_ag
     host.kill()
     assert_each_completed_once(instance, begun)
     assert instance.titled("ray::SupervisorActor") == before
+
+
+def test_a_gpu_that_has_gone_with_its_host_is_required_in_vain(instance, host):
+    host.kill()
+    host.until_gone()
+
+    def refused() -> bool:
+        failed = instance.api.execute(side_by_side(holding("held", gpus=0.5)), wait=1).json()
+        return (failed["status"], (failed.get("error") or {}).get("code")) == ("failed", "gpu_unavailable")
+
+    until(refused, 30, "Ray knows that the host has gone, and the GPU is refused", every_s=0.5)
