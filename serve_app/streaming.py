@@ -22,9 +22,9 @@ PAGE = 500
 SETTLED_KINDS = frozenset({"node.completed", "node.failed"})
 
 
-def stream_response(stream: AsyncIterator[bytes]) -> StreamingResponse:
+def stream_response(stream: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
     """Return a response that is a stream of server-sent events."""
-    return StreamingResponse(stream, headers=HEADERS, media_type=MEDIA_TYPE)
+    return StreamingResponse(stream, headers={**HEADERS, **(headers or {})}, media_type=MEDIA_TYPE)
 
 
 async def event_stream(

@@ -70,3 +70,11 @@ def wait_seconds(request: Request, wait_s_max: int) -> float:
             f"`wait` is a number of seconds from 0 to {wait_s_max}", "wait_invalid", {"wait_s_max": wait_s_max}
         )
     return seconds
+
+
+def stream_wanted(request: Request) -> bool:
+    """Return whether the answer is to be a stream. Raises `Unprocessable` for anything but true and false."""
+    text = request.query_params.get("stream", "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise Unprocessable("`stream` is true or false", "stream_invalid")
+    return text in ("true", "1")

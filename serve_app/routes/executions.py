@@ -18,8 +18,9 @@ from serve_app.bodies import PRIORITY_DEFAULT, parse_object, priority_of, read_b
 from serve_app.once import REPLAYED, execution_key
 from serve_app.openapi import DOCUMENT_REF, KEY, object_body, problems
 from serve_app.parts import cut_until, until_node_of
-from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, wait_seconds
+from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, stream_wanted, wait_seconds
 from serve_app.services import Services
+from serve_app.streaming import MEDIA_TYPE, event_stream, stream_response
 from workflow.concurrency import ConcurrencyTemplate
 from workflow.errors import Unprocessable
 from workflow.inputs import check_input, input_json
@@ -34,6 +35,12 @@ WAIT = {
     "in": "query",
     "schema": {"type": "number", "minimum": 0},
     "description": "seconds to wait for the end: 200 with the result when it came, else 202 with the execution",
+}
+STREAM = {
+    "name": "stream",
+    "in": "query",
+    "schema": {"type": "boolean", "default": False},
+    "description": "answer with the stream of its events at once (server-sent), as `GET executions/{id}/events` gives it",
 }
 EXECUTION_KEY = {
     **KEY,
@@ -55,7 +62,11 @@ UNTIL_SCHEMA = {
     "description": "the id of a node: only it and the nodes before it are executed; without it the whole",
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": models.ExecutionOut, "description": "it has ended"},
+    200: {
+        "model": models.ExecutionOut,
+        "description": "it has ended; with `stream` its events",
+        "content": {MEDIA_TYPE: {}},
+    },
     202: {"model": models.ExecutionOut, "description": "it is durable and goes its way"},
     **problems(400, 409, 413, 429),
 }
@@ -63,7 +74,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 
 def body_of(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     """Return what a route that executes says of its body and of what goes with it."""
-    return {"parameters": [WAIT, EXECUTION_KEY], **object_body(properties, required)}
+    return {"parameters": [WAIT, STREAM, EXECUTION_KEY], **object_body(properties, required)}
 
 
 @router.post(
@@ -108,7 +119,8 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ex
         waits=wait_s > 0,
         definition_of=definition_of,
     )
-    return await accept(services, await cut_until(services, whole, until_node_of(asked)), wait_s)
+    cut = await cut_until(services, whole, until_node_of(asked))
+    return await accept(services, cut, wait_s, streams=stream_wanted(request))
 
 
 @router.post(
@@ -158,7 +170,8 @@ async def execute_definition(request: Request, caller: Executor, services: Asked
         waits=wait_s > 0,
         definition_of=definition_of,
     )
-    return await accept(services, await cut_until(services, whole, until_node_of(asked)), wait_s)
+    cut = await cut_until(services, whole, until_node_of(asked))
+    return await accept(services, cut, wait_s, streams=stream_wanted(request))
 
 
 @router.get("/executions/{execution_id}", operation_id="get_execution", response_model=models.ExecutionOut)
@@ -174,13 +187,19 @@ async def list_nodes(execution_id: ExecutionId, caller: Viewer, services: Asked)
     return answer({"items": [views.node(row) for row in rows], "next_cursor": None})
 
 
-async def accept(services: Services, asked: Accepting, wait_s: float) -> Response:
-    """Accept an execution, and answer with it: as it ended, or, where it is not waited for or takes longer, as it is."""
+async def accept(services: Services, asked: Accepting, wait_s: float, *, streams: bool = False) -> Response:
+    """Accept an execution, and answer with it: as it ended, or, where it is not waited for or takes longer, as it is.
+
+    With `streams`, the answer is the stream of its events.
+    """
     deadline = monotonic() + wait_s
     queued_ms = now_ms()
     submitted = await services.acceptor.accept(asked)
     services.metrics.pushes.labels("pushed" if submitted.reply is not None else "queued").inc()
     new = asked.new
+    if streams:
+        location = _location(new.workspace_id, submitted.accepted)
+        return stream_response(event_stream(services, new.workspace_id, submitted.accepted.id, 0), location)
     if wait_s and submitted.reply is not None:
         done, _ = await asyncio.wait({submitted.reply}, timeout=wait_s)
         reply = submitted.reply.result() if done else None

@@ -144,3 +144,18 @@ async def test_a_streamed_answer_that_fails_tells_the_problem(api: Api):
     events = parsed(response.text)
     assert [kind for kind, _, _ in events][-2:] == ["problem", "execution.failed"]
     assert (events[-2][2]["code"], events[-2][2]["status"]) == ("collection_not_found", 404)
+
+
+async def test_an_execution_can_be_asked_for_as_a_stream(api: Api):
+    prompt = " ".join(["word0", *[SLOW] * 20, "end"])
+    body = {"definition": document("ai.llm", {"prompt": prompt}), "input": {}}
+
+    response = await api.call("POST", "executions?stream=true", json=body)
+
+    assert (response.status_code, response.headers["content-type"].split(";")[0]) == (200, "text/event-stream")
+    identity = response.headers["location"].rsplit("/", 1)[1]
+    assert (await api.call("GET", f"executions/{identity}")).json()["status"] == "completed"
+    kinds = [kind for kind, _, _ in parsed(response.text)]
+    assert (kinds[0], kinds[-1], "token" in kinds) == ("execution.started", "execution.completed", True)
+    refused = await api.call("POST", "executions?stream=perhaps", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "stream_invalid")
