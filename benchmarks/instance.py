@@ -25,6 +25,8 @@ from store.server_place import settle
 ROOT = Path(__file__).resolve().parent.parent
 UP_LIMIT_S = 300
 DOWN_LIMIT_S = 120
+OUTBOUND = {"RAYLOOM_OUTBOUND__ALLOW": '["127.0.0.1/32"]'}
+"""Workflows may reach the servers that a row starts on loopback."""
 OWN_PORTS = {"RAYLOOM_SERVE__PORT": "0", "RAYLOOM_DATABASE__PORT": "0", "RAYLOOM_RAY__DASHBOARD_PORT": "0"}
 
 
@@ -86,7 +88,7 @@ def running() -> Iterator[Running]:
     """Start an instance through the command line; stop it and remove its files at the end, also after a failure."""
     root = Path(tempfile.mkdtemp(prefix="rayloom-bench-"))
     variables = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "RAY_ADDRESS")}
-    variables |= OWN_PORTS | {"RAYLOOM_HOME": str(root)}
+    variables |= OWN_PORTS | OUTBOUND | {"RAYLOOM_HOME": str(root)}
     # A shell ignores SIGINT for what it starts in the background, and SIGTERM would skip everything that is cleared up here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import rows_api, rows_dags, rows_durability, rows_fairness, rows_nodes
+from benchmarks import rows_api, rows_dags, rows_durability, rows_fairness, rows_models, rows_nodes
 from benchmarks.api import Api
 from benchmarks.instance import running
 from benchmarks.machine import header
@@ -33,6 +33,11 @@ ROWS: dict[str, Callable[[Bench], Row]] = {
     "queued_10000": rows_api.queued_10000,
     "durability_cost": rows_durability.durability_cost,
     "fairness": rows_fairness.fairness,
+    "first_token": rows_models.first_token,
+    "embed_64": rows_models.embed_64,
+    "embed_short": rows_models.embed_short,
+    "nearest_50000": rows_models.nearest_50000,
+    "pdf_500": rows_models.pdf_500,
     "dags_efficiency": rows_dags.dags_efficiency,
     "dags_overhead": rows_dags.dags_overhead,
 }

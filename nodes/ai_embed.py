@@ -1,5 +1,11 @@
 """`ai.embed`: texts as vectors, by a model that a replica of the cluster holds."""
 
+import base64
+from array import array
+from collections.abc import Sequence
+
+import orjson
+
 from nodes.fields import FIELD_SCHEMA, path_of, problems_of, write
 from nodes.lineage import carried
 from workflow.errors import NodeError
@@ -18,6 +24,8 @@ from workflow.spec import (
 )
 
 TEXT_CHARS_MAX = 1_000_000
+PART_TEXTS = 256
+"""The vectors of more texts are kept in parts of so many: some seconds of work on a CPU."""
 
 SPEC = NodeSpec(
     type="ai.embed",
@@ -82,19 +90,49 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
             texts[index] = _text(config.of(index)["text"])
     if not texts:
         return {MAIN: []}
-    found = await context.models.embed(
-        list(texts.values()),
-        model=config.whole.get("model", ""),
-        purpose=Purpose(config.whole.get("purpose", "passage")),
-        gpu=context.gpu,
-    )
+    rows = await _rows(context, config, list(texts.values()))
     path = path_of(config.whole.get("into", "embedding"))
     given: Items = []
-    for index, row in zip(texts, found.rows, strict=True):
+    for index, row in zip(texts, rows, strict=True):
         json = dict(items[index]["json"])
         write(json, path, list(row))
         given.append(carried(items[index], index, json))
     return {MAIN: given}
+
+
+async def _rows(context: NodeContext, config: Config, texts: Sequence[str]) -> list[Sequence[float]]:
+    """Return the vectors of the texts. Those of many texts are kept part by part: who takes over goes on where the work was."""
+
+    async def embedded(part: Sequence[str]) -> Sequence[Sequence[float]]:
+        found = await context.models.embed(
+            part,
+            model=config.whole.get("model", ""),
+            purpose=Purpose(config.whole.get("purpose", "passage")),
+            gpu=context.gpu,
+        )
+        return found.rows
+
+    if len(texts) <= PART_TEXTS:
+        return list(await embedded(texts))
+    rows: list[Sequence[float]] = []
+    for start in range(0, len(texts), PART_TEXTS):
+        part, name = texts[start : start + PART_TEXTS], f"vectors:{start}"
+        kept = await context.effects.recall(name)
+        if kept is None:
+            kept = await context.effects.keep(_packed(await embedded(part)), name)
+        rows += _unpacked(kept)
+    return rows
+
+
+def _packed(rows: Sequence[Sequence[float]]) -> bytes:
+    data = b"".join(array("f", row).tobytes() for row in rows)
+    return orjson.dumps({"dimension": len(rows[0]), "data": base64.b64encode(data).decode()})
+
+
+def _unpacked(kept: bytes) -> list[Sequence[float]]:
+    told = orjson.loads(kept)
+    values, width = memoryview(base64.b64decode(told["data"])).cast("f").tolist(), told["dimension"]
+    return [values[at : at + width] for at in range(0, len(values), width)]
 
 
 def _text(text: object) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from nodes.ai_embed import NODE_TYPE, TEXT_CHARS_MAX
+from nodes.ai_embed import NODE_TYPE, PART_TEXTS, TEXT_CHARS_MAX
 from tests.models import DIMENSION, vector
 from tests.unit.nodes.conftest import findings
 from workflow.errors import NodeError
@@ -69,3 +69,27 @@ async def test_without_an_instance_there_is_no_model(run_node, context):
 @pytest.mark.parametrize("config", [{}, {**TEXT, "purpose": "other"}, {**TEXT, "into": "a..b"}, {**TEXT, "into": ""}])
 def test_config_that_is_refused(config):
     assert findings(NODE_TYPE, config)
+
+
+async def test_the_vectors_of_many_texts_are_kept_part_by_part_and_not_computed_again(run_node, context):
+    kept, texts = {}, [{"t": f"text number {number}"} for number in range(2 * PART_TEXTS + 3)]
+
+    class Kept:
+        async def recall(self, name=""):
+            return kept.get(name)
+
+        async def keep(self, result, name=""):
+            return kept.setdefault(name, result)
+
+    context.effects = Kept()
+    config = {"text": "{{ $json.t }}"}
+    first = await run_node(NODE_TYPE, config, texts)
+    assert [len(part) for part, *_ in context.models.embedded] == [PART_TEXTS, PART_TEXTS, 3]
+    del kept[f"vectors:{2 * PART_TEXTS}"]
+
+    again = await run_node(NODE_TYPE, config, texts)
+
+    assert again == first
+    assert [len(part) for part, *_ in context.models.embedded][3:] == [3], "only what was not kept is computed"
+    for item, text in zip(first["main"], texts, strict=True):
+        assert item["json"]["embedding"] == pytest.approx(vector(text["t"]), abs=1e-6)
