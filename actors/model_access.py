@@ -8,6 +8,7 @@ import httpx2
 from actors import anthropic_chat, gemini_chat, openai_chat
 from actors.chat import Gathering
 from actors.models import Adapter, HostedLanguageModel, ModelsConfig
+from actors.provider_errors import key_for, without_key
 from workflow.errors import NodeError
 from workflow.models import (
     DEFAULT_MODEL,
@@ -78,7 +79,10 @@ class ModelAccess:
             Adapter.ANTHROPIC: anthropic_chat.answer,
             Adapter.GEMINI: gemini_chat.answer,
         }[provider.adapter]
-        return await ask(provider, request, model, self._client(), on_text)
+        try:
+            return await ask(provider, request, model, self._client(), on_text)
+        except NodeError as error:
+            raise without_key(error, key_for(provider, request.base_url, request.api_key)) from error
 
     async def _hosted_answer(
         self, provider: str, model: str, request: ChatRequest, on_text: OnText | None

@@ -10,6 +10,7 @@ from nodes.outbound.client import AddressRefused, causes
 from workflow.errors import NodeError
 
 TEXT_MAX = 500
+HIDDEN = "***"
 KEY_REFUSED = "API_KEY_INVALID"
 """The reason that Gemini gives with a 400 for a wrong key."""
 
@@ -67,3 +68,10 @@ def key_for(provider: Provider, base_url: str, api_key: str) -> str:
     if api_key or (base_url and base_url.rstrip("/") != provider.base_url.rstrip("/")):
         return api_key
     return provider.api_key
+
+
+def without_key(error: NodeError, key: str) -> NodeError:
+    """Return an error that does not say the key: some providers repeat in their answer what they were sent."""
+    if not key or key not in error.message:
+        return error
+    return NodeError(error.message.replace(key, HIDDEN), error.code, error.fields)
