@@ -166,10 +166,12 @@ class RecordedModels:
         await self._note(CallKind.EMBED, HOSTED, found.ran, Usage(prompt=found.tokens), begun)
         return found
 
-    async def score(self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL) -> Scores:
+    async def score(
+        self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL, gpu: Gpu = Gpu.PREFERRED
+    ) -> Scores:
         """As `workflow.models.Reranker.score`."""
         begun = perf_counter()
-        found = await self.access.score(query, texts, model=model)
+        found = await self.access.score(query, texts, model=model, gpu=gpu)
         await self._note(CallKind.SCORE, HOSTED, found.ran, Usage(), begun)
         return found
 
