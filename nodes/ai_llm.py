@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nodes.chats import MODEL_PROPERTIES, Answer, ask, request_of
+from nodes.conversing import MEMORY_PROPERTIES, MESSAGE_PROPERTIES, remember, remembered
 from nodes.forms import schema_problems
 from nodes.lineage import carried
 from workflow.errors import NodeError
@@ -86,6 +87,7 @@ SPEC = NodeSpec(
                     "properties": {
                         "role": {"enum": ROLES, "title": "Role", "description": "Who says it."},
                         "content": {"type": "string", "title": "Content", "description": "What is said."},
+                        **MESSAGE_PROPERTIES,
                     },
                     "required": ["role", "content"],
                     "additionalProperties": False,
@@ -93,6 +95,7 @@ SPEC = NodeSpec(
                 "title": "Messages",
                 "description": "What was said before the prompt, in order.",
             },
+            **MEMORY_PROPERTIES,
             "images": {
                 "type": "array",
                 "maxItems": 20,
@@ -145,14 +148,17 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
 
 
 async def _ask(context: NodeContext, config: Mapping[str, Any], index: int) -> Answer:
-    messages = [Message(role=Role(said["role"]), content=said["content"]) for said in config.get("messages") or ()]
+    messages = await remembered(context, config)
+    messages += [Message(role=Role(said["role"]), content=said["content"]) for said in config.get("messages") or ()]
     if config.get("system"):
         messages.insert(0, Message(role=Role.SYSTEM, content=config["system"]))
     if not config["prompt"].strip():
         raise NodeError("there is no prompt", "no_prompt", {"retryable": False})
     messages.append(Message(role=Role.USER, content=config["prompt"], images=config.get("images") or ()))
     request = request_of(config, messages, context, stop=config.get("stop") or (), schema=config.get("schema"))
-    return await ask(context, request, str(index), index)
+    answer = await ask(context, request, str(index), index)
+    await remember(context, config, answer.result.content, index)
+    return answer
 
 
 NODE_TYPE = NodeType(SPEC, run, check)
