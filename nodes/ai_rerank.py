@@ -6,6 +6,7 @@ from typing import Any
 
 from nodes.ai_embed import text_of
 from nodes.lineage import carried
+from nodes.options import whole_number
 from workflow.errors import NodeError
 from workflow.models import Gpu, Models, Purpose
 from workflow.spec import MAIN, Config, Example, Items, NodeContext, NodeSpec, NodeType, Outputs
@@ -108,6 +109,7 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
         raise NodeError("there is no query to rank by", "no_query", {"retryable": False})
     values = await _scores(context.models, asked, list(texts.values()), context.gpu)
     least = asked.get("min_score")
+    kept = None if asked.get("top_n") is None else whole_number(asked, "top_n", TOP_N_MAX, 1, TOP_N_MAX)
     ranked = sorted(
         ((score, index) for score, index in zip(values, texts, strict=True) if least is None or score >= least),
         key=lambda pair: (-pair[0], pair[1]),
@@ -115,7 +117,7 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
     return {
         MAIN: [
             carried(items[index], index, {**items[index]["json"], "rerank_score": score})
-            for score, index in ranked[: asked.get("top_n")]
+            for score, index in ranked[:kept]
         ]
     }
 

@@ -103,7 +103,7 @@ async def find(
     if mode is not SearchMode.TEXT:
         found = await models.embed([question], model=collection.embedding_model, purpose=Purpose.QUERY, gpu=gpu)
         vector = found.rows[0]
-    top_k, reranks = config.get("top_k", 5), bool(config.get("rerank"))
+    top_k, reranks = int(config.get("top_k", 5)), bool(config.get("rerank"))
     search = Search(
         text=question,
         vector=vector,

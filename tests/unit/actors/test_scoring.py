@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,39 +10,16 @@ from actors.model_hosts import RayModels
 from actors.models import HostedModel, ModelsConfig, ModelSource
 from actors.scoring import ScoringModel
 from actors.weights import WEIGHTS
+from tests.rankers import made_ranker
 from workflow.errors import NodeError
 
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "clean", "the", "loom", "tax", "law", "cloth", "dry")
 QUERY, OTHER = "clean the loom", "tax law"
 TEXTS = ["dry cloth", "the tax law", "clean", "loom " * 500]
 
 
-def made(folder: Path, labels: int) -> Path:
-    """Write a cross-encoder of two small layers."""
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
-
-    folder.mkdir()
-    (folder / "vocab.txt").write_text("\n".join(WORDS))
-    torch.manual_seed(7)
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        initializer_range=0.5,
-        num_labels=labels,
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
-    folder = made(tmp_path_factory.mktemp("models") / "ranker", 1)
+    folder = made_ranker(tmp_path_factory.mktemp("models") / "ranker")
     digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     return ModelSource(name="tiny", source=str(folder), sha256=digest)
 
@@ -78,7 +54,7 @@ def test_other_weights_are_refused(source: ModelSource):
 
 def test_a_model_that_tells_classes_apart_does_not_rank(tmp_path):
     with pytest.raises(NodeError) as caught:
-        ScoringModel(ModelSource(name="classes", source=str(made(tmp_path / "classes", 3))), threads=1)
+        ScoringModel(ModelSource(name="classes", source=str(made_ranker(tmp_path / "classes", 3))), threads=1)
     assert (caught.value.code, caught.value.retryable) == ("model_unknown", False)
 
 

@@ -38,6 +38,7 @@ async def test_the_most_relevant_come_first_with_their_scores_and_where_they_cam
     ("more", "kept"),
     [
         ({"top_n": 1}, [1]),
+        ({"top_n": "{{ 4 / 2 }}"}, [1, 2]),
         ({"top_n": 1_000}, [1, 2, 0]),
         ({"min_score": 2}, [1, 2]),
         ({"min_score": 2, "top_n": 1}, [1]),
