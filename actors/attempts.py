@@ -92,6 +92,7 @@ class Attempts:
             children=self.outside.children(self.claimed, run),
             models=self.models.models(self.claimed, node.id, command.run_index, command.attempt),
             knowledge=self.models.knowledge(self.claimed),
+            conversations=self.models.conversations(self.claimed),
             files=self.models.files,
             drafts=self.models.drafts(self.claimed, node.id, command.run_index, command.attempt),
             gpu=node.resources.gpu or Gpu.PREFERRED,

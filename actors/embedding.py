@@ -1,22 +1,17 @@
-"""A model that embeds texts, held by the process that computes: loading, checking by hash, precision, batches. No Ray.
+"""A model that embeds texts, held by the process that computes: loading, precision, batches. No Ray.
 
 A replica holds one. Work of several executions comes in one batch; what comes back is cut to the calls again.
 """
 
-import hashlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from actors.models import ModelSource
-from workflow.errors import NodeError
+from actors.weights import prepare
 from workflow.models import Purpose
 
-WEIGHTS = "model.safetensors"
-HASH_CHUNK_BYTES = 1024 * 1024
 CHARS_PER_TOKEN_MIN = 0.25
 """No tokenizer makes more than four tokens of a character; what is far beyond a model's window need not be tokenized."""
 
@@ -36,21 +31,16 @@ class EmbeddingModel:
     def __init__(self, source: ModelSource, *, threads: int) -> None:
         """Load it. Raises `NodeError`: `model_unknown`, `model_altered` where the weights are not those of the hash."""
         began_s = time.monotonic()
-        if not source.hub:
-            os.environ["HF_HUB_OFFLINE"] = "1"
-        path = source.path()
-        check_weights(Path(path) / WEIGHTS, source)
-        import torch
+        prepared = prepare(source, threads)
         from sentence_transformers import SentenceTransformer
 
-        torch.set_num_threads(threads)
         self.source = source
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._torch = torch
-        self._model: Any = SentenceTransformer(path, device=self.device, local_files_only=not source.hub)
+        self.device = prepared.device
+        self._torch = prepared.torch
+        self._model: Any = SentenceTransformer(prepared.path, device=self.device, local_files_only=not source.hub)
         self.precision = "float32"
-        if self.device == "cpu" and computes_bf16(torch):
-            self._model.to(torch.bfloat16)
+        if self.device == "cpu" and computes_bf16(self._torch):
+            self._model.to(self._torch.bfloat16)
             self.precision = "bfloat16"
         self.dimension = int(self._model.get_embedding_dimension() or 0)
         self.window_tokens = int(self._model.max_seq_length or 0)
@@ -87,19 +77,6 @@ class EmbeddingModel:
             [text[: int(self.window_tokens / CHARS_PER_TOKEN_MIN) * 4] for text in texts], add_special_tokens=True
         )
         return [min(sum(encoding.attention_mask), self.window_tokens) for encoding in encodings]
-
-
-def check_weights(path: Path, source: ModelSource) -> None:
-    """Raise `NodeError` (`model_altered`) where a file of weights is not the one of the source's hash."""
-    if not source.sha256:
-        return
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    if digest.hexdigest() != source.sha256:
-        message = f"the weights of {source.name} are not those that were configured: sha256 {digest.hexdigest()}"
-        raise NodeError(message, "model_altered", {"model": source.name, "retryable": False})
 
 
 def computes_bf16(torch: Any) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.chat import payload_of
-from actors.embedding import check_weights
 from actors.models import ModelSource, Wire
+from actors.weights import check_weights
 from workflow.errors import NodeError
 from workflow.models import ChatRequest
 

@@ -30,6 +30,10 @@ class HostedModels(Protocol):
         """As `workflow.models.Embedder.embed`."""
         ...
 
+    async def score(self, query: str, texts: Sequence[str], *, model: str, gpu: Gpu) -> Scores:
+        """As `workflow.models.Reranker.score`."""
+        ...
+
     def chunks(
         self, model: HostedLanguageModel, request: ChatRequest, gpu: Gpu
     ) -> AsyncIterator[Mapping[str, Any] | Ran]:
@@ -58,9 +62,11 @@ class ModelAccess:
         """Return the vectors, in order."""
         return await self._hosted.embed(texts, model=model, purpose=purpose, gpu=gpu)
 
-    async def score(self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL) -> Scores:  # noqa: ARG002 - the port
-        """Refuse: no model that ranks is configured."""
-        raise NodeError("there is no model that ranks", "model_unknown", {"model": model, "retryable": False})
+    async def score(
+        self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL, gpu: Gpu = Gpu.PREFERRED
+    ) -> Scores:
+        """Return a score for each text."""
+        return await self._hosted.score(query, texts, model=model, gpu=gpu)
 
     async def answer(self, request: ChatRequest, on_text: OnText | None = None) -> ChatResult:
         """Return the whole answer of the provider that the request names; its pieces are told as they come."""

@@ -20,10 +20,11 @@ from actors.language import LanguageModel
 from actors.logging import configure_logging
 from actors.models import HostedLanguageModel, HostedModel, ModelsConfig
 from actors.packages import require_own_packages
+from actors.scoring import ScoringModel
 from workflow.errors import NodeError
-from workflow.models import DEFAULT_MODEL, ChatRequest, Gpu, Purpose, Ran, Vectors
+from workflow.models import DEFAULT_MODEL, ChatRequest, Gpu, Purpose, Ran, Scores, Vectors
 
-EMBED, LANGUAGE = "embed", "llm"
+EMBED, RANK, LANGUAGE = "embed", "rank", "llm"
 PIECE_TEXTS_MAX = 64
 """A call of more texts goes in pieces, so that others have their turn between them."""
 PIECES_AT_ONCE = 4
@@ -35,28 +36,37 @@ GPUS_KNOWN_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
+    """Texts to embed for a purpose, or to score for a query."""
+
     texts: Sequence[str]
-    purpose: Purpose
+    purpose: Purpose = Purpose.PASSAGE
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reply:
-    embedded: Embedded
+    given: Any
+    """What the model gave for the call: `Embedded`, or a list of scores."""
     ran: Ran
 
 
-class EmbeddingReplica:
-    """Holds one embedding model."""
+class TextReplica:
+    """Holds one model that computes something of every text of a batch. Ray batches what comes to `compute`."""
 
     def __init__(self, model: HostedModel) -> None:
         require_own_packages()
         configure_logging()
-        self._model = EmbeddingModel(model.source, threads=model.threads)
+        self._model = self._load(model)
 
-    async def embed(self, calls: list[_Call]) -> list[_Reply]:
-        """Embed what several calls brought, as one batch."""
-        given = [(call.texts, call.purpose) for call in calls]
-        found = await asyncio.to_thread(self._model.encode, given)
+    def _load(self, model: HostedModel) -> EmbeddingModel | ScoringModel:
+        raise NotImplementedError
+
+    def _give(self, calls: Sequence[_Call]) -> Sequence[Any]:
+        raise NotImplementedError
+
+    async def compute(self, calls: list[_Call]) -> list[_Reply]:
+        """Compute what several calls brought, as one batch."""
+        found = await asyncio.to_thread(self._give, calls)
         size = sum(len(call.texts) for call in calls)
         ran = Ran(
             model=self._model.source.name,
@@ -66,7 +76,31 @@ class EmbeddingReplica:
             gpu_ids=tuple(map(str, ray.get_gpu_ids())),
             batch_sizes=(size,),
         )
-        return [_Reply(embedded=each, ran=ran) for each in found]
+        return [_Reply(given=each, ran=ran) for each in found]
+
+
+class EmbeddingReplica(TextReplica):
+    """Holds one embedding model."""
+
+    _model: EmbeddingModel
+
+    def _load(self, model: HostedModel) -> EmbeddingModel:
+        return EmbeddingModel(model.source, threads=model.threads)
+
+    def _give(self, calls: Sequence[_Call]) -> Sequence[Embedded]:
+        return self._model.encode([(call.texts, call.purpose) for call in calls])
+
+
+class RankingReplica(TextReplica):
+    """Holds one cross-encoder."""
+
+    _model: ScoringModel
+
+    def _load(self, model: HostedModel) -> ScoringModel:
+        return ScoringModel(model.source, threads=model.threads)
+
+    def _give(self, calls: Sequence[_Call]) -> Sequence[list[float]]:
+        return self._model.score([(call.query, call.texts) for call in calls])
 
 
 class LanguageReplica:
@@ -102,7 +136,7 @@ def deploy(config: ModelsConfig) -> None:
     from ray import serve
 
     for kind, model, gpu in _applications(config):
-        made = _embedding(model, gpu=gpu) if kind == EMBED else _language(model, gpu=gpu)
+        made = _language(model, gpu=gpu) if kind == LANGUAGE else _batching(kind, model, gpu=gpu)
         name = application_name(kind, model.source.name, gpu=gpu)
         serve.run(made, name=name, route_prefix=None, blocking=False)
 
@@ -116,7 +150,7 @@ def remove(config: ModelsConfig) -> None:
 
 
 def _applications(config: ModelsConfig) -> Iterator[tuple[str, Any, bool]]:
-    for kind, models in ((EMBED, config.embeddings), (LANGUAGE, config.language)):
+    for kind, models in ((EMBED, config.embeddings), (RANK, config.rankers), (LANGUAGE, config.language)):
         for model in models:
             for gpu in (False, True) if model.gpu else (False,):
                 yield kind, model, gpu
@@ -126,15 +160,17 @@ def _language(model: HostedLanguageModel, *, gpu: bool) -> Any:
     return _deployment(LanguageReplica, model, gpu=gpu, ongoing_max=model.parallel)
 
 
-def _embedding(model: HostedModel, *, gpu: bool) -> Any:
+def _batching(kind: str, model: HostedModel, *, gpu: bool) -> Any:
     from ray import serve
+
+    own = RankingReplica if kind == RANK else EmbeddingReplica
 
     batched: Any = serve.batch(
         max_batch_size=BATCH_TEXTS_MAX,
         batch_wait_timeout_s=BATCH_WAIT_S,
         batch_size_fn=lambda calls: sum(len(call.texts) for call in calls),
     )
-    replica = type("Embedding", (EmbeddingReplica,), {"embed": batched(EmbeddingReplica.embed)})
+    replica = type(f"Batching{own.__name__}", (own,), {"compute": batched(own.compute)})
     return _deployment(replica, model, gpu=gpu, ongoing_max=ONGOING_MAX)
 
 
@@ -177,13 +213,26 @@ class RayModels:
     ) -> Vectors:
         """Return the vectors, in order. Raises `NodeError`: `model_unknown`, `gpu_unavailable`, `models_busy`, `model_failed`."""
         hosted = self._config.embedding_named(model)
-        handle = await self._handle(EMBED, hosted, gpu)
-        pieces = [texts[at : at + PIECE_TEXTS_MAX] for at in range(0, max(1, len(texts)), PIECE_TEXTS_MAX)]
+        return _vectors(await self._computed(EMBED, hosted, gpu, _Call(texts=texts, purpose=purpose)))
+
+    async def score(
+        self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL, gpu: Gpu = Gpu.PREFERRED
+    ) -> Scores:
+        """Return a score for each text. Raises `NodeError` as `embed` does, and `no_ranker`."""
+        hosted = self._config.ranker_named(model)
+        replies = await self._computed(RANK, hosted, gpu, _Call(texts=texts, query=query))
+        return Scores(values=[value for reply in replies for value in reply.given], ran=_ran(replies))
+
+    async def _computed(self, kind: str, hosted: HostedModel, gpu: Gpu, call: _Call) -> list[_Reply]:
+        """Return what the replicas of a model give for a call, piece by piece. Raises `NodeError`."""
+        handle = await self._handle(kind, hosted, gpu)
+        starts = range(0, max(1, len(call.texts)), PIECE_TEXTS_MAX)
+        pieces = [replace(call, texts=list(call.texts[at : at + PIECE_TEXTS_MAX])) for at in starts]
         window = asyncio.Semaphore(PIECES_AT_ONCE)
 
-        async def ask(piece: Sequence[str]) -> _Reply:
+        async def ask(piece: _Call) -> _Reply:
             async with window:
-                reply: _Reply = await _reply(hosted, handle.embed.remote(_Call(texts=list(piece), purpose=purpose)))
+                reply: _Reply = await _reply(hosted, handle.compute.remote(piece))
                 return reply
 
         async with asyncio.TaskGroup() as group:
@@ -192,7 +241,7 @@ class RayModels:
         for reply in replies:
             if isinstance(reply, NodeError):
                 raise reply
-        return _vectors(cast("list[_Reply]", replies))
+        return cast("list[_Reply]", replies)
 
     async def chunks(
         self, model: HostedLanguageModel, request: ChatRequest, gpu: Gpu
@@ -262,14 +311,14 @@ async def _reply(model: HostedModel, response: Any) -> Any:
 
 
 def _vectors(replies: Sequence[_Reply]) -> Vectors:
-    dimension = replies[0].embedded.dimension
+    dimension = replies[0].given.dimension
     rows: list[Sequence[float]] = []
     for reply in replies:
-        flat: Sequence[float] = memoryview(reply.embedded.data).cast("f").tolist()
+        flat: Sequence[float] = memoryview(reply.given.data).cast("f").tolist()
         rows.extend(flat[at : at + dimension] for at in range(0, len(flat), dimension))
-    return Vectors(
-        rows=rows,
-        dimension=dimension,
-        tokens=sum(reply.embedded.tokens for reply in replies),
-        ran=replace(replies[0].ran, batch_sizes=tuple(size for reply in replies for size in reply.ran.batch_sizes)),
-    )
+    tokens = sum(reply.given.tokens for reply in replies)
+    return Vectors(rows=rows, dimension=dimension, tokens=tokens, ran=_ran(replies))
+
+
+def _ran(replies: Sequence[_Reply]) -> Ran:
+    return replace(replies[0].ran, batch_sizes=tuple(size for reply in replies for size in reply.ran.batch_sizes))

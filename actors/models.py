@@ -115,6 +115,9 @@ class ModelsConfig:
 
     embedding: str = ""
     embeddings: tuple[HostedModel, ...] = ()
+    ranking: str = ""
+    rankers: tuple[HostedModel, ...] = ()
+    """Cross-encoders."""
     language: tuple[HostedLanguageModel, ...] = ()
     provider: str = ""
     """The one that is asked when nobody names one."""
@@ -125,8 +128,9 @@ class ModelsConfig:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Return the config that the plain data of a plan describe."""
-        embeddings = tuple(
-            HostedModel(**{**each, "source": ModelSource(**each["source"])}) for each in values["embeddings"]
+        embeddings, rankers = (
+            tuple(HostedModel(**{**each, "source": ModelSource(**each["source"])}) for each in values[kind])
+            for kind in ("embeddings", "rankers")
         )
         language = tuple(
             HostedLanguageModel(**{**each, "source": ModelSource(**each["source"])}) for each in values["language"]
@@ -135,6 +139,8 @@ class ModelsConfig:
         return cls(
             embedding=values["embedding"],
             embeddings=embeddings,
+            ranking=values["ranking"],
+            rankers=rankers,
             language=language,
             provider=values["provider"],
             providers=providers,
@@ -147,6 +153,14 @@ class ModelsConfig:
     def embedding_named(self, name: str) -> HostedModel:
         """Return the model of that name, or the default one. Raises `NodeError` (`model_unknown`)."""
         return _named("embedding model", self.embeddings, self.embedding if name == DEFAULT_MODEL else name)
+
+    def ranker_named(self, name: str) -> HostedModel:
+        """Return the ranker of that name, or the default one. Raises `NodeError`: `model_unknown`, `no_ranker` without a default."""
+        if name == DEFAULT_MODEL and not self.ranking:
+            known = f"; there are: {', '.join(each.source.name for each in self.rankers)}" if self.rankers else ""
+            message = f"no ranker is configured: name a cross-encoder in models.rankers and models.ranking{known}"
+            raise NodeError(message, "no_ranker", {"retryable": False})
+        return _named("ranker", self.rankers, self.ranking if name == DEFAULT_MODEL else name)
 
     def language_named(self, name: str) -> HostedLanguageModel:
         """Return the language model of that name that replicas hold. Raises `NodeError` (`model_unknown`)."""

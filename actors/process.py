@@ -21,6 +21,7 @@ from actors.model_access import HostedModels, ModelAccess
 from actors.outside import StoredOutside
 from actors.owner import Owner, OwnerConfig
 from actors.recorded import RecordedModelsOf
+from actors.remembering import Remembering
 from actors.supervisor import Supervisor, SupervisorConfig
 from actors.surroundings import Finished, Surroundings
 from actors.sweeping import sweep_for_ever
@@ -31,6 +32,7 @@ from nodes.parsing import FileReader
 from nodes.sandbox import LocalSandbox
 from store.blobs import make_blobs
 from store.children import PostgresChildren
+from store.conversations import StoredConversations
 from store.drafts import DraftSender
 from store.effects import PostgresEffects
 from store.engine import Pool, StoreConfig, make_pool
@@ -220,6 +222,7 @@ class ExecutionProcess:
             prices=models.prices,
             new_id=new_id,
             known=StoredDocuments(pool, models.embedding, new_id).of,
+            remembered=Remembering(StoredConversations(pool)).of,
             drafting=drafting,
             files=FileReader(),
         )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from actors.drafting import Drafting
 from actors.outside import patiently
+from workflow.conversations import Conversations, NoConversations
 from workflow.drafts import Drafts, NoDrafts
 from workflow.effects import Effects, ForgetfulEffects, KeptEffects, RunEffects
 from workflow.knowledge import Files, Knowledge, NoKnowledge
@@ -60,6 +61,10 @@ class ModelsOf(Protocol):
         """Return the documents of the execution's workspace."""
         ...
 
+    def conversations(self, claimed: Claimed) -> Conversations:
+        """Return what was said in the execution's workspace."""
+        ...
+
     def drafts(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Drafts:
         """Return where an attempt tells what models are writing."""
         ...
@@ -85,6 +90,10 @@ class NoModelsOf:
         """Return none."""
         return NoKnowledge()
 
+    def conversations(self, claimed: Claimed) -> Conversations:  # noqa: ARG002
+        """Return none."""
+        return NoConversations()
+
     def drafts(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Drafts:  # noqa: ARG002
         """Return those that go nowhere."""
         return NoDrafts()
@@ -106,6 +115,8 @@ class RecordedModelsOf:
     new_id: Callable[[], UUID]
     known: Callable[[UUID, UUID | None], Knowledge]
     """Gives a workspace's documents, as one of its users sees them."""
+    remembered: Callable[[Claimed], Conversations] | None = None
+    """Gives an execution the conversations of its workspace."""
     drafting: Drafting | None = None
     files: Files | None = None
 
@@ -116,6 +127,10 @@ class RecordedModelsOf:
     def knowledge(self, claimed: Claimed) -> Knowledge:
         """Return the documents of the execution's workspace."""
         return self.known(claimed.workspace_id, claimed.triggered_by)
+
+    def conversations(self, claimed: Claimed) -> Conversations:
+        """Return what was said in the execution's workspace."""
+        return NoConversations() if self.remembered is None else self.remembered(claimed)
 
     def models(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Models:
         """Return the models for an attempt."""
@@ -166,10 +181,12 @@ class RecordedModels:
         await self._note(CallKind.EMBED, HOSTED, found.ran, Usage(prompt=found.tokens), begun)
         return found
 
-    async def score(self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL) -> Scores:
+    async def score(
+        self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL, gpu: Gpu = Gpu.PREFERRED
+    ) -> Scores:
         """As `workflow.models.Reranker.score`."""
         begun = perf_counter()
-        found = await self.access.score(query, texts, model=model)
+        found = await self.access.score(query, texts, model=model, gpu=gpu)
         await self._note(CallKind.SCORE, HOSTED, found.ran, Usage(), begun)
         return found
 

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workflow.conversations import NoConversations
 from workflow.drafts import NoDrafts
 from workflow.effects import ForgetfulEffects
 from workflow.errors import BadInput, Bug, Fenced, NodeError, RayloomError, Unavailable
@@ -68,6 +69,7 @@ def travelling(context: NodeContext) -> NodeContext:
         effects=ForgetfulEffects(),
         drafts=NoDrafts(),
         knowledge=NoKnowledge(),
+        conversations=NoConversations(),
         files=None,
     )
 

@@ -111,6 +111,8 @@ def models(settings: Settings) -> dict[str, Any]:
     return {
         "embedding": chosen.embedding,
         "embeddings": [_hosted(name, model) for name, model in chosen.embeddings.items()],
+        "ranking": chosen.ranking,
+        "rankers": [_hosted(name, model) for name, model in chosen.rankers.items()],
         "language": [_hosted(name, model) for name, model in chosen.language.items()],
         "provider": chosen.provider,
         "providers": [

@@ -175,13 +175,18 @@ class HostedModelSettings(_Section):
     threads: Positive = 1
 
 
-class EmbeddingModelSettings(HostedModelSettings):
-    """One model that embeds texts."""
+class TransformerSettings(HostedModelSettings):
+    """One model of sentence-transformers."""
 
     hub: bool = False
+    batch_max: Positive = 64
+
+
+class EmbeddingModelSettings(TransformerSettings):
+    """One model that embeds texts."""
+
     query_prefix: str = ""
     passage_prefix: str = ""
-    batch_max: Positive = 64
 
 
 class LanguageModelSettings(HostedModelSettings):
@@ -220,6 +225,8 @@ class ModelSettings(_Section):
 
     embedding: str
     embeddings: dict[Name, EmbeddingModelSettings]
+    ranking: str
+    rankers: dict[Name, TransformerSettings]
     language: dict[Name, LanguageModelSettings]
     provider: str
     providers: dict[Name, ProviderSettings]
@@ -230,6 +237,8 @@ class ModelSettings(_Section):
     def _the_default_is_there(self) -> "ModelSettings":
         if self.embedding and self.embedding not in self.embeddings:
             raise ValueError(f"embedding names {self.embedding!r}, which is not among the embeddings")
+        if self.ranking and self.ranking not in self.rankers:
+            raise ValueError(f"ranking names {self.ranking!r}, which is not among the rankers")
         for name in (*filter(None, [self.provider]), *self.api_keys):
             if name not in self.providers:
                 raise ValueError(f"{name!r} is not among the providers")

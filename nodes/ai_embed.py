@@ -87,7 +87,7 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
     texts: dict[int, str] = {}
     for index in range(len(items)):
         with context.item(index):
-            texts[index] = _text(config.of(index)["text"])
+            texts[index] = text_of(config.of(index)["text"])
     if not texts:
         return {MAIN: []}
     rows = await _rows(context, config, list(texts.values()))
@@ -135,9 +135,10 @@ def _unpacked(kept: bytes) -> list[Sequence[float]]:
     return [values[at : at + width] for at in range(0, len(values), width)]
 
 
-def _text(text: object) -> str:
+def text_of(text: object) -> str:
+    """Return a text that a model can compute something of. Raises `NodeError`: `no_text`, `text_too_long`."""
     if not isinstance(text, str) or not text.strip():
-        raise NodeError("there is no text to embed", "no_text", {"retryable": False})
+        raise NodeError("there is no text to compute anything of", "no_text", {"retryable": False})
     if len(text) > TEXT_CHARS_MAX:
         message = f"a text of {len(text)} characters is more than the {TEXT_CHARS_MAX} that one may have: cut it first"
         raise NodeError(message, "text_too_long", {"retryable": False})

@@ -5,6 +5,7 @@ from typing import Any
 
 from nodes.chats import AT_ONCE, MODEL_PROPERTIES, Answer, ask, request_of
 from nodes.concurrently import for_each
+from nodes.conversing import MEMORY_PROPERTIES, MESSAGE_PROPERTIES, remember, remembered
 from nodes.forms import schema_problems
 from nodes.lineage import carried
 from nodes.sandbox.templates import ADDRESS_SPACE_BYTES as TEMPLATE_MEMORY_BYTES
@@ -99,6 +100,7 @@ SPEC = NodeSpec(
                     "properties": {
                         "role": {"enum": ROLES, "title": "Role", "description": "Who says it."},
                         "content": {"type": "string", "title": "Content", "description": "What is said."},
+                        **MESSAGE_PROPERTIES,
                     },
                     "required": ["role", "content"],
                     "additionalProperties": False,
@@ -106,6 +108,7 @@ SPEC = NodeSpec(
                 "title": "Messages",
                 "description": "What was said before the prompt, in order.",
             },
+            **MEMORY_PROPERTIES,
             "images": {
                 "type": "array",
                 "maxItems": 20,
@@ -152,7 +155,8 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs:
 
 
 async def _ask(context: NodeContext, config: Mapping[str, Any], json: JsonObject, index: int) -> Answer:
-    messages = [Message(role=Role(said["role"]), content=said["content"]) for said in config.get("messages") or ()]
+    messages = await remembered(context, config)
+    messages += [Message(role=Role(said["role"]), content=said["content"]) for said in config.get("messages") or ()]
     if config.get("system"):
         messages.insert(0, Message(role=Role.SYSTEM, content=config["system"]))
     prompt = config.get("prompt", "")
@@ -164,7 +168,9 @@ async def _ask(context: NodeContext, config: Mapping[str, Any], json: JsonObject
         raise NodeError("there is no prompt", "no_prompt", {"retryable": False})
     messages.append(Message(role=Role.USER, content=prompt, images=config.get("images") or ()))
     request = request_of(config, messages, context, stop=config.get("stop") or (), schema=config.get("schema"))
-    return await ask(context, request, str(index), index)
+    answer = await ask(context, request, str(index), index)
+    await remember(context, config, prompt, answer.result.content, index)
+    return answer
 
 
 NODE_TYPE = NodeType(SPEC, run, check)

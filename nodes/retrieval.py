@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from workflow.errors import NodeError, NotFound
 from workflow.knowledge import TOP_K_MAX, Hit, Knowledge, Search, SearchMode
-from workflow.models import Embedder, Gpu, Message, Purpose, Role
+from workflow.models import Gpu, Message, Models, Purpose, Role
 from workflow.spec import JsonObject
 
 QUESTION_CHARS_MAX = 10_000
+RERANKED_OF_ONE = 4
+"""How many passages are found for each one that a ranker is to leave."""
 CITATION = re.compile(r"\[(\d{1,3})\]")
 INSTRUCTIONS = (
     "Answer the question from the numbered sources below and from nothing else. Put the number of the source behind what you take "
@@ -73,12 +76,18 @@ SEARCH_PROPERTIES: JsonObject = {
         "title": "Diversity",
         "description": "How much passages give way that say again what others said before them.",
     },
+    "rerank": {
+        "type": "boolean",
+        "default": False,
+        "title": "Rerank",
+        "description": "Let the instance's ranker (`models.ranking`) choose the passages, of four times as many; its score is then theirs.",
+    },
 }
 """The fields of a config that say what is searched, and how."""
 
 
 async def find(
-    embedder: Embedder, knowledge: Knowledge, question: str, config: Mapping[str, Any], gpu: Gpu = Gpu.PREFERRED
+    models: Models, knowledge: Knowledge, question: str, config: Mapping[str, Any], gpu: Gpu = Gpu.PREFERRED
 ) -> list[Hit]:
     """Return the best passages for a question, best first. Raises `NodeError`: `no_question`, `collection_not_found`, what models raise."""
     if not question.strip() or len(question) > QUESTION_CHARS_MAX:
@@ -92,13 +101,14 @@ async def find(
     mode = SearchMode(config.get("mode", SearchMode.HYBRID.value))
     vector: Sequence[float] = ()
     if mode is not SearchMode.TEXT:
-        found = await embedder.embed([question], model=collection.embedding_model, purpose=Purpose.QUERY, gpu=gpu)
+        found = await models.embed([question], model=collection.embedding_model, purpose=Purpose.QUERY, gpu=gpu)
         vector = found.rows[0]
+    top_k, reranks = int(config.get("top_k", 5)), bool(config.get("rerank"))
     search = Search(
         text=question,
         vector=vector,
         mode=mode,
-        top_k=config.get("top_k", 5),
+        top_k=min(TOP_K_MAX, top_k * RERANKED_OF_ONE) if reranks else top_k,
         min_score=config.get("min_score"),
         collection_ids=[collection.id],
         document_ids=[document_id(text) for text in config.get("document_ids") or ()],
@@ -106,7 +116,14 @@ async def find(
         metadata=config.get("metadata") or {},
         diversity=config.get("diversity", 0.0),
     )
-    return await knowledge.search(search)
+    hits = await knowledge.search(search)
+    return await _reranked(models, question, hits, top_k, gpu) if reranks else hits
+
+
+async def _reranked(models: Models, question: str, hits: Sequence[Hit], top_k: int, gpu: Gpu) -> list[Hit]:
+    found = await models.score(question, [hit.passage.content for hit in hits], gpu=gpu)
+    scored = [replace(hit, score=score) for hit, score in zip(hits, found.values, strict=True)]
+    return sorted(scored, key=lambda hit: -hit.score)[:top_k]
 
 
 def document_id(text: object) -> UUID:

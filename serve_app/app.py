@@ -12,6 +12,7 @@ from serve_app.problems import answer_errors
 from serve_app.requests import RespondBody
 from serve_app.routes import (
     collections,
+    conversations,
     documents,
     events,
     execution_control,
@@ -67,6 +68,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         collections,
         documents,
         rag,
+        conversations,
     ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)

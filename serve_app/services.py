@@ -30,6 +30,7 @@ from serve_app.metrics import Metrics
 from serve_app.queue_room import QueueRoom
 from store.api_keys import ApiKeys
 from store.blobs import make_blobs
+from store.conversations import StoredConversations
 from store.deleting import Deleting
 from store.drafts import DRAFTS_CHANNEL
 from store.effects import PostgresEffects
@@ -221,6 +222,7 @@ class Services:
     follower: Follower
     pool: ActorPool
     knowledge: StoredDocuments
+    conversations: StoredConversations
     recorded: RecordedModelsOf
     metrics: Metrics
 
@@ -290,6 +292,7 @@ async def open_services(config: ApiConfig, port: PoolPort, hosted: HostedModels)
             inbox=Inbox(connections, new_id),
             repeating=Repeating(connections),
             knowledge=knowledge,
+            conversations=StoredConversations(connections),
             recorded=_recorded(config, hosted, connections, ledger, knowledge),
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),

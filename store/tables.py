@@ -480,6 +480,32 @@ documents = Table(
     _moment("indexed_at"),
 )
 
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _required("workspace_id", Uuid()),
+    _required("conversation_id", Text()),
+    _required("message_count", Integer(), "0"),
+    _stamp("created_at"),
+    _stamp("updated_at"),
+    UniqueConstraint("workspace_id", "conversation_id"),
+)
+
+conversation_messages = Table(
+    "conversation_messages",
+    metadata,
+    Column("conversation", Uuid, ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("user_id", Uuid),
+    Column("workflow_id", Uuid),
+    Column("execution_id", Uuid),
+    _required("role", Text()),
+    _required("content", Text()),
+    _required("metadata", JSON(), "'{}'"),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
 document_files = Table(
     "document_files",
     metadata,

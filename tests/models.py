@@ -56,7 +56,9 @@ class WordModels:
     says: Callable[[ChatRequest], str] = lambda request: request.messages[-1].content
     calls: Callable[[ChatRequest], Sequence[ToolCall]] = calls_in
     embedded: list[tuple[list[str], str, Purpose, Gpu]] = field(default_factory=list)
+    scored: list[tuple[str, list[str], str, Gpu]] = field(default_factory=list)
     asked: list[ChatRequest] = field(default_factory=list)
+    ranks: bool = True
     failing: NodeError | None = None
 
     async def embed(
@@ -73,7 +75,12 @@ class WordModels:
         tokens = sum(len(text.split()) for text in texts)
         return Vectors(rows=[vector(text) for text in texts], dimension=DIMENSION, tokens=tokens, ran=RAN)
 
-    async def score(self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL) -> Scores:
+    async def score(
+        self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL, gpu: Gpu = Gpu.PREFERRED
+    ) -> Scores:
+        self.scored.append((query, list(texts), model, gpu))
+        if not self.ranks:
+            raise NodeError("no ranker is configured", "no_ranker", {"retryable": False})
         if self.failing is not None:
             raise self.failing
         wanted = set(query.lower().split())

@@ -94,8 +94,10 @@ class Scores:
 class Reranker(Protocol):
     """Tells how relevant texts are to a query."""
 
-    async def score(self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL) -> Scores:
-        """Return a score for each text. Raises `NodeError` as `Embedder.embed` does, `model_unknown` where none is configured."""
+    async def score(
+        self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL, gpu: Gpu = Gpu.PREFERRED
+    ) -> Scores:
+        """Return a score for each text. Raises `NodeError` as `Embedder.embed` does, and `no_ranker` where no default is configured."""
         ...
 
 
@@ -249,7 +251,14 @@ class NoModels:
         """Refuse."""
         raise _needs_instance()
 
-    async def score(self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL) -> Scores:  # noqa: ARG002
+    async def score(
+        self,
+        query: str,  # noqa: ARG002
+        texts: Sequence[str],  # noqa: ARG002
+        *,
+        model: str = DEFAULT_MODEL,  # noqa: ARG002
+        gpu: Gpu = Gpu.PREFERRED,  # noqa: ARG002
+    ) -> Scores:
         """Refuse."""
         raise _needs_instance()
 

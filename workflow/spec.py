@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
 from uuid import UUID
 
+from workflow.conversations import Conversations, NoConversations
 from workflow.drafts import Drafts, NoDrafts
 from workflow.effects import ForgetfulEffects, RunEffects
 from workflow.errors import NodeError
@@ -276,6 +277,8 @@ class NodeContext:
     """Models that embed, rank and answer."""
     knowledge: Knowledge = field(default_factory=NoKnowledge)
     """The documents of the workspace."""
+    conversations: Conversations = field(default_factory=NoConversations)
+    """What was said in the workspace, from one execution to the next."""
     files: Files | None = None
     """Reads files as text; None where that cannot be done."""
     effects: RunEffects = field(default_factory=ForgetfulEffects)

@@ -302,6 +302,14 @@ ACCEPTS = (
         tests=on_postgres(ACCEPTING, "test_the_same_key_with_another_fingerprint_is_a_mismatch"),
     ),
     Mutant(
+        name="said-again-after-a-crash",
+        why="an attempt after a crash adds a message to a conversation that is there already",
+        file="store/conversations.py",
+        old="execute(FIRST_TIME, parameters)).fetchone() is not None:",
+        new="execute(FIRST_TIME, parameters)).fetchone() or True:",
+        tests=("tests/integration/store/test_conversations.py",),
+    ),
+    Mutant(
         name="acknowledged-before-its-commit",
         why="an execution that was acknowledged is lost with the database (G1)",
         file="serve_app/accepting.py",

@@ -72,6 +72,20 @@ async def test_filters_hold_inside_of_the_search(api: Api):
     assert await names(diversity=0.5) == {"looms.txt", "taxes.txt"}
 
 
+async def test_a_ranker_chooses_the_passages_where_it_is_asked_to(api: Api, dsn: str):
+    await indexed(api, "looms.txt", LOOM)
+    await indexed(api, "taxes.txt", TAX)
+
+    best = await found(api, "income tax is due", mode="vector", top_k=1, rerank=True)
+    answer = await api.call("POST", "rag/query", json={"query": "late payment costs", "top_k": 1, "rerank": True})
+    wrong = await api.call("POST", "rag/search", json={"query": "loom", "rerank": "yes"})
+
+    assert [(hit["document_name"], hit["score"]) for hit in best] == [("taxes.txt", 4.0)], "the words in common"
+    assert [source["document_name"] for source in answer.json()["sources"]] == ["taxes.txt"]
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_fields")
+    assert rows_in(dsn, "model_calls WHERE kind = 'score'") == 2
+
+
 async def test_a_question_is_answered_with_its_sources_and_the_call_is_noted(api: Api, dsn: str):
     await indexed(api, "looms.txt", LOOM)
 

@@ -95,6 +95,9 @@ ROUTES = [
     ("DELETE", "documents/{document}", "member"),
     ("POST", "rag/search", "viewer"),
     ("POST", "rag/query", "member"),
+    ("GET", "conversations", "viewer"),
+    ("GET", "conversations/{conversation}/messages", "viewer"),
+    ("DELETE", "conversations/{conversation}", "member"),
     ("POST", "executions/bulk-delete", "admin"),
     ("DELETE", "executions/{execution}", "admin"),
 ]
@@ -106,12 +109,20 @@ async def made_document(api: Api) -> dict[str, str]:
     return {"document": shown["id"], "collection": shown["collection_id"]}
 
 
+async def made_conversation(api: Api) -> str:
+    """Have an execution say something, and return the conversation's id."""
+    config = {"operation": "add", "conversation_id": "chat", "content": "hello"}
+    await api.run({"id": "say", "type": "ai.memory", "config": config})
+    return "chat"
+
+
 async def made_things(api: Api) -> dict[str, str]:
     """Make one of each, and return their ids."""
     return {
         "workflow": await made_workflow(api),
         "execution": await made_execution(api),
         "request": await made_request(api),
+        "conversation": await made_conversation(api),
         **await made_document(api),
     }
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from actors.embedding import EmbeddingModel, check_weights
+from actors.embedding import EmbeddingModel
 from actors.models import HostedModel, ModelsConfig, ModelSource
+from actors.weights import check_weights
 from workflow.errors import NodeError
 from workflow.models import Purpose
 

@@ -64,6 +64,18 @@ def test_the_pool_gets_exactly_what_its_config_has(make):
     } == plan.application.keys()
 
 
+def test_rankers_are_configured_like_embedding_models(make):
+    from actors.models import ModelsConfig, ModelSource
+
+    made = make(models={"ranking": "mine", "rankers": {"mine": {"source": "/models/mine", "gpu": 0.5, "batch_max": 8}}})
+    plan = driver_plan(made.settings, made.home, ports_of(made), "postgresql://x", "10.0.0.1:1")
+
+    ranker = ModelsConfig.of(plan.models).ranker_named("")
+
+    assert (ranker.gpu, ranker.replicas_max) == (0.5, 1)
+    assert ranker.source == ModelSource(name="mine", source="/models/mine", batch_max=8)
+
+
 def test_workflows_may_be_let_at_the_own_api_whichever_port_it_has(make):
     made = make(outbound={"allow": ["127.77.0.1/32", "api"]})
     assert driver_plan(made.settings, made.home, ports_of(made), "postgresql://x", "a:1").pool["outbound_allow"] == [

@@ -16,6 +16,8 @@ from .fakes import Clock
 MODELS = {
     "embedding": "mini",
     "embeddings": [{"source": {"name": "mini", "source": "package:x/y"}, "gpu": 0.5}],
+    "ranking": "",
+    "rankers": [],
     "language": [],
     "provider": "",
     "providers": [],

@@ -69,6 +69,7 @@ def test_null_in_the_environment_is_no_value(monkeypatch):
         ("RAYLOOM_SERVE__PROXY", "nginx", "serve.proxy"),
         ("RAYLOOM_POOL", "nonsense", "pool"),
         ("RAYLOOM_CONFIG", "/nowhere.yaml", "/nowhere.yaml, which is not a file"),
+        ("RAYLOOM_MODELS__RANKING", "mine", "ranking names 'mine', which is not among the rankers"),
         ("DATABASE_URL", "mysql://x/y", "must begin with postgresql://"),
     ],
 )
