@@ -222,6 +222,7 @@ class ExecutionProcess:
             known=StoredDocuments(pool, models.embedding, new_id).of,
             drafting=drafting,
             files=FileReader(),
+            budgets=models.budgets,
         )
 
     @property

@@ -20,6 +20,7 @@ MODELS = {
     "provider": "",
     "providers": [],
     "prices": {},
+    "budgets": {},
 }
 
 
