@@ -24,6 +24,7 @@ from serve_app.routes import (
     rag,
     repeats,
     respond,
+    usage,
     workflow_files,
     workflow_versions,
     workflows,
@@ -67,6 +68,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         collections,
         documents,
         rag,
+        usage,
     ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
