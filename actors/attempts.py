@@ -90,7 +90,7 @@ class Attempts:
             http=self.http,
             requests=self.outside.requests(self.claimed, run),
             children=self.outside.children(self.claimed, run),
-            models=self.models.models(self.claimed, node.id, command.run_index, command.attempt),
+            models=self.models.models(self.claimed, node.id, command.run_index, command.attempt, self.plan.budget),
             knowledge=self.models.knowledge(self.claimed),
             conversations=self.models.conversations(self.claimed),
             files=self.models.files,

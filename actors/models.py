@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from workflow.budgets import Budget, Budgets
 from workflow.errors import NodeError
 from workflow.ledger import Price
 from workflow.models import DEFAULT_MODEL
@@ -124,6 +125,7 @@ class ModelsConfig:
     providers: tuple[Provider, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=dict)
     """By `provider/model` or `provider/*`."""
+    budgets: Budgets = field(default_factory=Budgets)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -148,6 +150,7 @@ class ModelsConfig:
                 name: Price(prompt=Decimal(price["prompt"]), completion=Decimal(price["completion"]))
                 for name, price in values["prices"].items()
             },
+            budgets=Budgets(**{owner: _budget(budget) for owner, budget in values["budgets"].items()}),
         )
 
     def embedding_named(self, name: str) -> HostedModel:
@@ -181,6 +184,11 @@ def _provider(values: Mapping[str, Any]) -> Provider:
     told = values["wire"]
     wire = Wire(**{**told, "json_output": JsonOutput(told["json_output"])})
     return Provider(**{**values, "adapter": Adapter(values["adapter"]), "wire": wire})
+
+
+def _budget(values: Mapping[str, Any]) -> Budget:
+    usd = values["usd"]
+    return Budget(usd=None if usd is None else Decimal(usd), tokens=values["tokens"])
 
 
 def _named(what: str, models: Sequence[M], name: str) -> M:

@@ -225,6 +225,7 @@ class ExecutionProcess:
             remembered=Remembering(StoredConversations(pool)).of,
             drafting=drafting,
             files=FileReader(),
+            budgets=models.budgets,
         )
 
     @property

@@ -1,13 +1,15 @@
-"""The models as one attempt of a node sees them: every call that was answered is noted before the node hears of it."""
+"""The models as one attempt of a node sees them: every call that was answered is noted before the node hears of it, and none is made
+once a budget is used up."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Protocol
 from uuid import UUID
 
 from actors.drafting import Drafting
 from actors.outside import patiently
+from workflow.budgets import UNLIMITED, Budget, Budgets
 from workflow.conversations import Conversations, NoConversations
 from workflow.drafts import Drafts, NoDrafts
 from workflow.effects import Effects, ForgetfulEffects, KeptEffects, RunEffects
@@ -49,8 +51,8 @@ class OnBehalf:
 class ModelsOf(Protocol):
     """Gives each attempt its models and the effects of its run."""
 
-    def models(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Models:
-        """Return the models for an attempt."""
+    def models(self, claimed: Claimed, node_id: str, run_index: int, attempt: int, budget: Budget) -> Models:
+        """Return the models for an attempt, whose execution may use so much."""
         ...
 
     def effects(self, claimed: Claimed, key: str) -> RunEffects:
@@ -78,7 +80,14 @@ class ModelsOf(Protocol):
 class NoModelsOf:
     """Stands where there are no models."""
 
-    def models(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Models:  # noqa: ARG002 - the port
+    def models(
+        self,
+        claimed: Claimed,  # noqa: ARG002 - the port
+        node_id: str,  # noqa: ARG002
+        run_index: int,  # noqa: ARG002
+        attempt: int,  # noqa: ARG002
+        budget: Budget,  # noqa: ARG002
+    ) -> Models:
         """Return none."""
         return NoModels()
 
@@ -119,6 +128,7 @@ class RecordedModelsOf:
     """Gives an execution the conversations of its workspace."""
     drafting: Drafting | None = None
     files: Files | None = None
+    budgets: Budgets = field(default_factory=Budgets)
 
     def drafts(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Drafts:
         """Return where an attempt tells what models are writing."""
@@ -132,8 +142,8 @@ class RecordedModelsOf:
         """Return what was said in the execution's workspace."""
         return NoConversations() if self.remembered is None else self.remembered(claimed)
 
-    def models(self, claimed: Claimed, node_id: str, run_index: int, attempt: int) -> Models:
-        """Return the models for an attempt."""
+    def models(self, claimed: Claimed, node_id: str, run_index: int, attempt: int, budget: Budget) -> Models:
+        """Return the models for an attempt, whose execution may use so much, and no more than any other."""
         behalf = OnBehalf(
             workspace_id=claimed.workspace_id,
             execution_id=claimed.id,
@@ -143,11 +153,18 @@ class RecordedModelsOf:
             run_index=run_index,
             attempt=attempt,
         )
-        return self.on_behalf(behalf)
+        return self.on_behalf(behalf, budget)
 
-    def on_behalf(self, behalf: OnBehalf) -> Models:
-        """Return the models for somebody."""
-        return RecordedModels(self.access, self._note, behalf, self.prices, self.new_id)
+    def on_behalf(self, behalf: OnBehalf, budget: Budget = UNLIMITED) -> Models:
+        """Return the models for somebody. `budget` is of the execution, where there is one."""
+        execution = UNLIMITED if behalf.execution_id is None else self.budgets.execution.within(budget)
+        budgets = replace(self.budgets, execution=execution)
+
+        async def allow() -> None:
+            if budgets.any:
+                budgets.check(await patiently(lambda: self.ledger.spent(behalf.workspace_id, behalf.execution_id)))
+
+        return RecordedModels(self.access, allow, self._note, behalf, self.prices, self.new_id)
 
     def effects(self, claimed: Claimed, key: str) -> RunEffects:
         """Return the effects of a run, whose key this is."""
@@ -159,9 +176,10 @@ class RecordedModelsOf:
 
 @dataclass(frozen=True, slots=True)
 class RecordedModels:
-    """Models whose calls are noted."""
+    """Models whose calls are noted. Each raises `NodeError` (`budget_exceeded`), and nobody is asked, where `allow` does."""
 
     access: Models
+    allow: Callable[[], Awaitable[None]]
     note: Callable[[ModelCall], Awaitable[None]]
     behalf: OnBehalf
     prices: Mapping[str, Price]
@@ -176,6 +194,7 @@ class RecordedModels:
         gpu: Gpu = Gpu.PREFERRED,
     ) -> Vectors:
         """As `workflow.models.Embedder.embed`."""
+        await self.allow()
         begun = perf_counter()
         found = await self.access.embed(texts, model=model, purpose=purpose, gpu=gpu)
         await self._note(CallKind.EMBED, HOSTED, found.ran, Usage(prompt=found.tokens), begun)
@@ -185,6 +204,7 @@ class RecordedModels:
         self, query: str, texts: Sequence[str], *, model: str = DEFAULT_MODEL, gpu: Gpu = Gpu.PREFERRED
     ) -> Scores:
         """As `workflow.models.Reranker.score`."""
+        await self.allow()
         begun = perf_counter()
         found = await self.access.score(query, texts, model=model, gpu=gpu)
         await self._note(CallKind.SCORE, HOSTED, found.ran, Usage(), begun)
@@ -192,6 +212,7 @@ class RecordedModels:
 
     async def answer(self, request: ChatRequest, on_text: OnText | None = None) -> ChatResult:
         """As `workflow.models.Chat.answer`."""
+        await self.allow()
         begun = perf_counter()
         found = await self.access.answer(request, on_text)
         await self._note(CallKind.CHAT, found.provider, found.ran, found.usage, begun)

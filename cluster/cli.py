@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.console import Console
 
-from cluster.commands import executions, hitl, instance, node_types, run, workflows
+from cluster.commands import executions, hitl, instance, node_types, run, usage, workflows
 from cluster.showing import show_error
 from workflow.errors import InvalidRequest, RayloomError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(instance.app)
 app.add_typer(run.app)
+app.add_typer(usage.app)
 app.add_typer(workflows.app, name="workflows", help="Workflows: list, check, move, take into service.")
 app.add_typer(executions.app, name="executions", help="Executions: list, follow, pause, stop, delete.")
 app.add_typer(hitl.app, name="hitl", help="What executions ask people: list, show, answer.")

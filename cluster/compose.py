@@ -6,6 +6,7 @@ Actors and replicas read no settings: what they need travels as plain data, made
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -123,7 +124,15 @@ def models(settings: Settings) -> dict[str, Any]:
             name: {"prompt": str(price.prompt), "completion": str(price.completion)}
             for name, price in chosen.prices.items()
         },
+        "budgets": {
+            "execution": _budget(chosen.budgets.execution_usd, chosen.budgets.execution_tokens),
+            "workspace_day": _budget(chosen.budgets.workspace_day_usd, chosen.budgets.workspace_day_tokens),
+        },
     }
+
+
+def _budget(usd: Decimal | None, tokens: int | None) -> dict[str, Any]:
+    return {"usd": None if usd is None else str(usd), "tokens": tokens}
 
 
 def _hosted(name: str, model: HostedModelSettings) -> dict[str, Any]:

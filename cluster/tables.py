@@ -127,6 +127,36 @@ def stats_view(found: Answer) -> RenderableType:
     return Group(head, success, Text(took), states, *bars)
 
 
+def model_calls_view(calls: Iterable[Answer], total: Answer) -> RenderableType:
+    """Return the calls of models that an execution made, and what they used."""
+    table = _table("at", "node", "kind", "model", "device", "read", "written", "US dollars", "ms")
+    for one in calls:
+        about = "~" if one["estimated"] else ""
+        table.add_row(
+            _moment(one["at"]),
+            Text(f"{one['node_id']} run {one['run_index']}" if one["run_index"] else one["node_id"]),
+            Text(one["kind"]),
+            Text(f"{one['provider']}/{one['model']}"),
+            Text(one["device"]),
+            f"{about}{one['prompt_tokens']}",
+            f"{about}{one['completion_tokens']}",
+            one["cost_usd"] or "?",
+            f"{one['duration_ms']:.0f}",
+        )
+    return Group(table, _total(total))
+
+
+def usage_view(found: Answer) -> RenderableType:
+    """Return what models were asked for, summed up."""
+    table = _table(found["by"], "calls", "read", "written", "US dollars", "of unknown cost", "estimated")
+    for one in found["items"]:
+        counts = ("calls", "prompt_tokens", "completion_tokens", "cost_usd", "costs_unknown", "estimates")
+        table.add_row(Text(one["name"] or one["key"] or "none"), *(str(one[name]) for name in counts))
+    head = Text(f"from {found['since']} to {found['until']}, days in UTC", style="bold")
+    more = [Text("there are others, which only the sum counts", style="yellow")] if found["more"] else []
+    return Group(head, table, *more, _total(found["total"]))
+
+
 def requests_table(found: Iterable[Answer]) -> Table:
     """Return requests to people as a table."""
     table = _table("id", "kind", "title", "state", "until")
@@ -187,6 +217,11 @@ def _table(*columns: str) -> Table:
     for name in columns:
         table.add_column(name, no_wrap=name == "id", overflow="fold")
     return table
+
+
+def _total(total: Answer) -> Text:
+    unknown = f", and {total['costs_unknown']} calls of unknown cost" if total["costs_unknown"] else ""
+    return Text(f"{total['calls']} calls, {total['total_tokens']} tokens, {total['cost_usd']} US dollars{unknown}")
 
 
 def _change(place: str, change: Answer) -> Text:

@@ -220,6 +220,15 @@ class PriceSettings(_Section):
     completion: Annotated[Decimal, Field(ge=0)] = Decimal(0)
 
 
+class BudgetSettings(_Section):
+    """The most that may be used of models, in US dollars and tokens; None is no limit. A day is one of UTC."""
+
+    execution_usd: Annotated[Decimal, Field(gt=0)] | None
+    execution_tokens: Positive | None
+    workspace_day_usd: Annotated[Decimal, Field(gt=0)] | None
+    workspace_day_tokens: Positive | None
+
+
 class ModelSettings(_Section):
     """The models that replicas hold."""
 
@@ -232,6 +241,7 @@ class ModelSettings(_Section):
     providers: dict[Name, ProviderSettings]
     api_keys: dict[Name, str] = Field(repr=False)
     prices: dict[Annotated[str, Field(pattern=r"^[^/]+/.+$")], PriceSettings]
+    budgets: BudgetSettings
 
     @model_validator(mode="after")
     def _the_default_is_there(self) -> "ModelSettings":

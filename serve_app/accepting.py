@@ -219,5 +219,8 @@ def _claimed(request: Request, version: int | None, definition: bytes) -> Claime
         losses=0,
         crashes=0,
         isolation=new.isolation,
+        priority=new.priority,
+        triggered_by=new.triggered_by,
+        trigger_type=new.trigger_type,
         answered=request.waits,
     )

@@ -25,6 +25,7 @@ from serve_app.routes import (
     rag,
     repeats,
     respond,
+    usage,
     workflow_files,
     workflow_versions,
     workflows,
@@ -69,6 +70,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         documents,
         rag,
         conversations,
+        usage,
     ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)

@@ -28,6 +28,7 @@ from serve_app.config import ApiConfig
 from serve_app.following import Follower
 from serve_app.metrics import Metrics
 from serve_app.queue_room import QueueRoom
+from store.accounting import Accountant
 from store.api_keys import ApiKeys
 from store.blobs import make_blobs
 from store.conversations import StoredConversations
@@ -210,6 +211,7 @@ class Services:
     executions: PostgresExecutions
     listing: Listing
     statistician: Statistician
+    accountant: Accountant
     deleting: Deleting
     node_items: NodeItems
     inbox: Inbox
@@ -247,6 +249,7 @@ def _recorded(
         prices=config.models.prices,
         new_id=new_id,
         known=knowledge.of,
+        budgets=config.models.budgets,
     )
 
 
@@ -287,6 +290,7 @@ async def open_services(config: ApiConfig, port: PoolPort, hosted: HostedModels)
             executions=executions,
             listing=Listing(engine),
             statistician=Statistician(engine),
+            accountant=Accountant(engine),
             deleting=Deleting(engine),
             node_items=NodeItems(engine, blobs),
             inbox=Inbox(connections, new_id),

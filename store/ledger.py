@@ -1,6 +1,7 @@
-"""Calls of models as they were made, and what a workspace used by day: written together, many at once."""
+"""Calls of models as they were made, and what a workspace used by day: written together, many at once, and held against budgets."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from store.arrays import doubles, ints, texts, uuids
 from store.engine import Pool
 from store.outages import connection_of
 from store.writer import GroupWriter
+from workflow.budgets import Spent, Used
 from workflow.ledger import ModelCall
 
 NOTE = """
@@ -37,41 +39,34 @@ ON CONFLICT (workspace_id, user_id, date) DO UPDATE SET chat_count = u.chat_coun
     estimated_cost = u.estimated_cost + EXCLUDED.estimated_cost
 """
 
-CALLS = """
-SELECT id, node_id, run_index, attempt, kind, provider, model, device, host, pid, gpu_ids, batch_sizes, prompt_tokens,
-    completion_tokens, estimated, cost_usd::text, duration_ms, (extract(epoch FROM created_at) * 1000)::bigint
-FROM model_calls WHERE workspace_id = %(workspace)s AND execution_id = %(execution)s
-    AND id > COALESCE(%(after)s, '00000000-0000-0000-0000-000000000000'::uuid)
-ORDER BY id LIMIT %(limit)s
+# An execution is looked up by its index alone; a workspace has a row for each of its users and days.
+SPENT = """
+SELECT execution.usd, execution.tokens, workspace_day.usd, workspace_day.tokens
+FROM (
+    SELECT COALESCE(sum(cost_usd), 0) AS usd, COALESCE(sum(prompt_tokens + completion_tokens), 0)::bigint AS tokens
+    FROM model_calls WHERE execution_id = %(execution)s
+) execution, (
+    SELECT COALESCE(sum(estimated_cost), 0) AS usd, COALESCE(sum(tokens_used), 0)::bigint AS tokens
+    FROM usage_tracking
+    WHERE workspace_id = %(workspace)s AND date = (clock_timestamp() AT TIME ZONE 'UTC')::date
+) workspace_day
 """
-CALL_FIELDS = (
-    *(
-        "id",
-        "node_id",
-        "run_index",
-        "attempt",
-        "kind",
-        "provider",
-        "model",
-        "device",
-        "host",
-        "pid",
-        "gpu_ids",
-        "batch_sizes",
-    ),
-    *("prompt_tokens", "completion_tokens", "estimated", "cost_usd", "duration_ms", "at_ms"),
-)
 
 
 class WrittenLedger:
     """`workflow.ledger.Ledger` over a group writer: calls that come at once share a commit."""
 
     def __init__(self, pool: Pool) -> None:
-        self._writer = GroupWriter(PostgresLedger(pool).note_all, name="ledger")
+        self._ledger = PostgresLedger(pool)
+        self._writer = GroupWriter(self._ledger.note_all, name="ledger")
 
     async def note(self, call: ModelCall) -> None:
         """Note a call; durable when this returns. Raises `StoreUnavailable`."""
         await self._writer.submit(call)
+
+    async def spent(self, workspace_id: UUID, execution_id: UUID | None) -> Spent:
+        """As `PostgresLedger.spent`."""
+        return await self._ledger.spent(workspace_id, execution_id)
 
     async def close(self) -> None:
         """Write what was submitted, then end."""
@@ -90,14 +85,13 @@ class PostgresLedger:
             await connection.execute(NOTE, _columns(batch))
         return [None] * len(batch)
 
-    async def calls(
-        self, workspace_id: UUID, execution_id: UUID, *, after: UUID | None, limit: int
-    ) -> list[dict[str, Any]]:
-        """Return calls of an execution in the order in which they were made, at most `limit`."""
-        parameters = {"workspace": workspace_id, "execution": execution_id, "after": after, "limit": limit}
+    async def spent(self, workspace_id: UUID, execution_id: UUID | None) -> Spent:
+        """Return what an execution has used, and its workspace on this day (UTC, the database's clock)."""
+        parameters = {"workspace": workspace_id, "execution": execution_id}
         async with connection_of(self._pool) as connection:
-            rows = await (await connection.execute(CALLS, parameters)).fetchall()
-        return [dict(zip(CALL_FIELDS, row, strict=True)) for row in rows]
+            row = await (await connection.execute(SPENT, parameters)).fetchone()
+        usd, tokens, day_usd, day_tokens = row or (Decimal(0), 0, Decimal(0), 0)
+        return Spent(execution=Used(usd=usd, tokens=tokens), workspace_day=Used(usd=day_usd, tokens=day_tokens))
 
 
 def _columns(batch: Sequence[ModelCall]) -> dict[str, Any]:

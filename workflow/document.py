@@ -179,6 +179,15 @@ class ConcurrencySettings(_Part):
     )
 
 
+class BudgetSettings(_Part):
+    """How much of models one execution may use; what is reached stops the next call."""
+
+    usd: float | None = Field(
+        default=None, gt=0, le=1_000_000_000, description="US dollars, of calls whose price is known; null: no limit"
+    )
+    tokens: int | None = Field(default=None, ge=1, le=10**15, description="tokens read and written; null: no limit")
+
+
 class WorkflowSettings(_Part):
     """Settings of the whole workflow."""
 
@@ -196,6 +205,10 @@ class WorkflowSettings(_Part):
     timezone: TimeZone = Field(default="UTC", description="an IANA name, for dates in expressions and nodes")
     concurrency: ConcurrencySettings = Field(
         default=ConcurrencySettings(), description="how many executions may be under way at once"
+    )
+    budget: BudgetSettings = Field(
+        default=BudgetSettings(),
+        description="how much of models one execution may use; the instance's `models.budgets` hold as well",
     )
 
 

@@ -1,4 +1,4 @@
-"""What calls of models used and cost, as values, and the port that notes them."""
+"""What calls of models used and cost, as values, and the port that notes them and adds them up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from workflow.budgets import Spent
 from workflow.models import Ran, Usage
 
 MILLION = 1_000_000
@@ -59,8 +60,12 @@ class ModelCall:
 
 
 class Ledger(Protocol):
-    """Notes calls. A call that is noted twice counts once."""
+    """Notes calls, and says what they used so far. A call that is noted twice counts once."""
 
     async def note(self, call: ModelCall) -> None:
         """Note a call; durable when this returns. Raises `StoreUnavailable`."""
+        ...
+
+    async def spent(self, workspace_id: UUID, execution_id: UUID | None) -> Spent:
+        """Return what the noted calls of an execution used, and those of its workspace on this day. Raises `StoreUnavailable`."""
         ...

@@ -5,11 +5,13 @@ Nodes and connections are numbered in the order of the document; everything hot 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from workflow.budgets import Budget
 from workflow.config import ConfigTemplate
-from workflow.document import Document, ErrorTrigger, Node, OnError, Resources
+from workflow.document import BudgetSettings, Document, ErrorTrigger, Node, OnError, Resources
 from workflow.ports import Isolation
 from workflow.regions import Link, Regions, find_regions
 from workflow.retry import RetryPolicy
@@ -71,6 +73,8 @@ class Plan:
     timezone: str
     error_workflow: UUID | None
     error_trigger: ErrorTrigger
+    budget: Budget
+    """How much of models an execution may use."""
     by_id: Mapping[str, int] = field(repr=False)
     ends: frozenset[int] = field(repr=False)
     """Nodes that nothing follows, apart from their own bodies: what they give is the execution's output."""
@@ -119,10 +123,16 @@ def make_plan(document: Document, catalog: Catalog) -> Plan:
         timezone=document.settings.timezone,
         error_workflow=document.settings.error_workflow,
         error_trigger=document.settings.error_trigger,
+        budget=_budget(document.settings.budget),
         by_id=by_id,
         ends=(ends := frozenset(node.index for node in nodes if _is_end(node, nodes, regions))),
         kept=ends | _kept(nodes, regions),
     )
+
+
+def _budget(written: BudgetSettings) -> Budget:
+    usd = None if written.usd is None else Decimal(str(written.usd))  # as it was written, not as it is stored in binary
+    return Budget(usd=usd, tokens=written.tokens)
 
 
 def _is_end(node: PlanNode, nodes: Sequence[PlanNode], regions: Regions) -> bool:

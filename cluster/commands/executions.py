@@ -11,7 +11,7 @@ from cluster.client import Client
 from cluster.commands.asking import AsJson, Count, connected, json_file, parsed, print_json
 from cluster.commands.run import follow_to_the_end
 from cluster.showing import show_execution
-from cluster.tables import executions_table, logs_view, stats_view
+from cluster.tables import executions_table, logs_view, model_calls_view, stats_view
 from workflow.errors import BadInput
 
 app = typer.Typer(no_args_is_help=True)
@@ -128,6 +128,19 @@ def logs(
         print_json({"items": [{name: one.get(name) for name in shown} for one in nodes]})
     else:
         Console().print(logs_view(nodes), soft_wrap=True)
+
+
+@app.command("model-calls")
+def model_calls(identity: Identity, limit: Count = 50, as_json: AsJson = False) -> None:
+    """List the calls of models that an execution made, with tokens and cost."""
+    path = f"executions/{identity}/model-calls"
+    with connected() as client:
+        found = client.listed(path, {}, limit)
+        total = client.ask("GET", path, params={"limit": 1})["total"]
+    if as_json:
+        print_json({"items": found, "total": total})
+    else:
+        Console().print(model_calls_view(found, total))
 
 
 @app.command()

@@ -117,7 +117,13 @@ class Api:
 
 
 @pytest.fixture
-async def api(dsn: str) -> AsyncIterator[Api]:
+def models() -> ModelsConfig:
+    """The models of the instance; a test may have others."""
+    return MODELS
+
+
+@pytest.fixture
+async def api(dsn: str, models: ModelsConfig) -> AsyncIterator[Api]:
     owner_key = new_key()
     made = bootstrap(dsn, email="owner@example.org", password="a password", workspace_name="first", api_key=owner_key)
     others, elsewhere = await _other_keys(dsn, made.workspace_id)
@@ -131,7 +137,7 @@ async def api(dsn: str) -> AsyncIterator[Api]:
         renew_ms=200,
         link_key=LINK_KEY,
         outbound_allow=("127.0.0.1/32",),
-        models=MODELS,
+        models=models,
     )
     process = ExecutionProcess(config, ThreadTasks(), WordModels(), actor_id="actor", name="actor", host="here", pid=1)
     await process.start()
@@ -139,7 +145,7 @@ async def api(dsn: str) -> AsyncIterator[Api]:
     pool.line = await Line.to(process.member.lease_id)
     limits = ApiLimits(body_bytes_max=1_000_000, input_bytes_max=200_000)
     api_config = ApiConfig(
-        dsn=dsn, namespace="test", limits=limits, link_key=LINK_KEY, public_url="http://test", models=MODELS
+        dsn=dsn, namespace="test", limits=limits, link_key=LINK_KEY, public_url="http://test", models=models
     )
     app = create_app(lambda: open_services(api_config, pool, WordModels()))
     async with app.router.lifespan_context(app):

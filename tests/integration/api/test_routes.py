@@ -72,6 +72,8 @@ ROUTES = [
     ("GET", "executions/{execution}/nodes", "viewer"),
     ("GET", "executions/{execution}/nodes/a/items", "viewer"),
     ("GET", "executions/{execution}/events", "viewer"),
+    ("GET", "executions/{execution}/model-calls", "viewer"),
+    ("GET", "usage", "viewer"),
     ("GET", "executions/stats", "viewer"),
     ("POST", "executions/{execution}/cancel", "member"),
     ("POST", "executions/{execution}/retry", "member"),

@@ -1,4 +1,4 @@
-"""Calls of models: noted once, read by execution, summed up by day, workspace and user."""
+"""Calls of models: noted once, summed up by day, workspace and user, and known to whoever asks for the next one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,12 +6,15 @@ from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
+import psycopg
 import pytest
+from psycopg import ClientCursor
 
-from store.engine import Pool, StoreConfig, make_pool
-from store.ledger import PostgresLedger, WrittenLedger
+from store.engine import PLAN_SETTINGS, Pool, StoreConfig, make_pool
+from store.ledger import SPENT, PostgresLedger, WrittenLedger
 from tests.conftest import run_sql
 from tests.contract.making import an_id
+from workflow.budgets import Spent, Used
 from workflow.ledger import CallKind, ModelCall
 from workflow.models import Ran, Usage
 
@@ -41,39 +44,37 @@ def a_call(workspace: UUID, **fields: object) -> ModelCall:
     return replace(made, **fields)
 
 
-async def test_a_call_is_read_as_it_was_noted(pool: Pool) -> None:
-    ledger, workspace, execution = PostgresLedger(pool), an_id(), an_id()
-    first = a_call(workspace, execution_id=execution, node_id="n", run_index=2, attempt=3)
-    second = a_call(workspace, execution_id=execution, kind=CallKind.EMBED, cost_usd=None, usage=Usage(estimated=True))
-    await ledger.note_all([second, first, a_call(workspace, execution_id=an_id())])
+async def test_what_an_execution_and_the_day_of_its_workspace_used_is_known_at_once(dsn: str, pool: Pool) -> None:
+    ledger, workspace, execution, user = PostgresLedger(pool), an_id(), an_id(), an_id()
+    await ledger.note_all(
+        [
+            a_call(workspace, execution_id=execution, user_id=user, cost_usd=Decimal("0.25")),
+            a_call(workspace, execution_id=execution, user_id=user, cost_usd=None, usage=Usage(prompt=100)),
+            a_call(workspace, execution_id=an_id(), cost_usd=Decimal(1)),
+            a_call(workspace, user_id=user, cost_usd=Decimal(2)),
+            a_call(an_id(), execution_id=an_id(), user_id=user),
+        ]
+    )
 
-    read = await ledger.calls(workspace, execution, after=None, limit=10)
+    assert await ledger.spent(workspace, execution) == Spent(
+        execution=Used(usd=Decimal("0.25"), tokens=115), workspace_day=Used(usd=Decimal("3.25"), tokens=145)
+    )
+    assert await ledger.spent(workspace, None) == Spent(workspace_day=Used(usd=Decimal("3.25"), tokens=145))
+    assert await ledger.spent(an_id(), an_id()) == Spent()
 
-    assert [call["id"] for call in read] == [first.id, second.id]
-    assert read[0] | {"at_ms": 0} == {
-        "id": first.id,
-        "node_id": "n",
-        "run_index": 2,
-        "attempt": 3,
-        "kind": "chat",
-        "provider": "p",
-        "model": "m",
-        "device": "cuda bfloat16",
-        "host": "h",
-        "pid": 7,
-        "gpu_ids": ["0", "1"],
-        "batch_sizes": [64, 3],
-        "prompt_tokens": 10,
-        "completion_tokens": 5,
-        "estimated": False,
-        "cost_usd": "0.0000012345",
-        "duration_ms": 1.5,
-        "at_ms": 0,
-    }
-    assert (read[1]["cost_usd"], read[1]["estimated"]) == (None, True)
-    assert await ledger.calls(workspace, execution, after=first.id, limit=10) == read[1:]
-    assert await ledger.calls(workspace, execution, after=None, limit=1) == read[:1]
-    assert await ledger.calls(an_id(), execution, after=None, limit=10) == [], "another workspace"
+    run_sql(dsn, "UPDATE usage_tracking SET date = date - 1")
+    assert (await ledger.spent(workspace, execution)).workspace_day == Used(), "yesterday is over"
+
+
+def test_what_was_used_is_read_from_indexes(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True, cursor_factory=ClientCursor) as connection:
+        connection.execute(PLAN_SETTINGS)
+        plan = connection.execute(f"EXPLAIN {SPENT}", {"workspace": an_id(), "execution": an_id()}).fetchall()
+
+    text = "\n".join(line for (line,) in plan)
+    assert "Seq Scan" not in text
+    assert "model_calls_execution" in text
+    assert "usage_tracking_workspace_id_user_id_date_key" in text
 
 
 async def test_usage_is_summed_up_by_day_workspace_and_user_and_nothing_twice(dsn: str, pool: Pool) -> None:

@@ -82,6 +82,37 @@ DIFF = {
 }
 VERSION = {"version": 2, "name": "Orders", "created_at": "2026-11-22T01:02:03Z", "change_message": "why"}
 EXPORT = {"format": "rayloom.workflow", "definition": {"name": "Orders"}, "removed": ["nodes.s.config.password"]}
+SUM = {
+    "calls": 2,
+    "prompt_tokens": 10,
+    "completion_tokens": 5,
+    "total_tokens": 15,
+    "cost_usd": "0.0000012",
+    "costs_unknown": 1,
+    "estimates": 0,
+}
+USAGE = {
+    "since": "2026-11-01",
+    "until": "2026-11-30",
+    "by": "workflow",
+    "items": [{"key": ID, "name": "Orders", **SUM}, {"key": None, "name": None, **SUM}],
+    "more": True,
+    "total": SUM,
+}
+MODEL_CALL = {
+    "at": "2026-11-22T01:02:03.456Z",
+    "node_id": "s",
+    "run_index": 2,
+    "kind": "chat",
+    "provider": "openai",
+    "model": "gpt",
+    "device": "",
+    "prompt_tokens": 10,
+    "completion_tokens": 5,
+    "estimated": True,
+    "cost_usd": None,
+    "duration_ms": 12.7,
+}
 DELETED = {"deleted": 1, "not_deleted": [], "more": False}
 
 
@@ -122,6 +153,8 @@ def api(home):
             *(("POST", f"executions/{ID}/{again}", {**EXECUTION, "status": "queued"}) for again in ("retry", "replay")),
             ("POST", "executions/bulk-delete", DELETED),
             ("GET", "executions/stats", STATS),
+            ("GET", f"executions/{ID}/model-calls", {"items": [MODEL_CALL], "total": SUM, **page}),
+            ("GET", "usage", USAGE),
         ):
             running.answer(method, f"{BASE}/{path}", 200, answer)
         running.answer("GET", "/api/v1/node-types", 200, {"items": [NODE_TYPE], **page})
@@ -181,6 +214,9 @@ COMMANDS = [
     (("executions", "delete", ID, "--yes"), "1 deleted", DELETED),
     (("executions", "delete", "--before", "2026-01-01T00:00:00Z", "--yes"), "1 deleted", DELETED),
     (("executions", "stats"), "66.7% of those that ended completed", STATS),
+    (("executions", "model-calls", ID), "openai/gpt", {"items": [MODEL_CALL], "total": SUM}),
+    (("usage", "--by", "workflow"), "Orders", USAGE),
+    (("usage",), "2 calls, 15 tokens, 0.0000012 US dollars, and 1 calls of unknown cost", USAGE),
     (("node-types", "list"), "Sets values.", {"items": [NODE_TYPE]}),
     (("node-types", "show", "data.set"), "Sets one", NODE_TYPE),
 ]
@@ -220,6 +256,15 @@ def test_filters_and_limits_reach_the_api(api, rayloom):
     first, second = (query for _, query, _ in asked(api, "GET"))
     assert first == "tag=a&tag=b&q=x+y&sort=created_at&limit=200"
     assert {"cursor=c", "limit=50", "tag=a", "tag=b"} <= set(second.split("&"))
+
+
+def test_the_days_and_the_workflow_of_usage_reach_the_api(api, rayloom):
+    rayloom("usage", "--from", "2026-11-01", "--to", "2026-11-30", "--by", "node", "--workflow", ID)
+    rayloom("usage")
+
+    first, second = (query for _, query, _ in asked(api, "GET"))
+    assert first == f"from=2026-11-01&to=2026-11-30&by=node&workflow_id={ID}"
+    assert second == "by=day"
 
 
 def test_several_files_are_one_import(api, document, rayloom, tmp_path):

@@ -1,5 +1,7 @@
+import json
 import os
 import secrets
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from cluster.ray_start import (
     start_command,
     without_client_server,
 )
-from configs.settings import load
+from configs.settings import InvalidSettingsError, load
 from workflow.errors import Conflict
 
 from .fakes import FakeStarter
@@ -88,6 +90,30 @@ def test_a_plan_survives_its_journey(make):
     made = make()
     plan = driver_plan(made.settings, made.home, ports_of(made), "postgresql://x", "10.0.0.1:1")
     assert read_plan(plan.as_json()) == plan
+
+
+def test_budgets_of_models_come_to_actors_and_replicas_as_they_were_set(make):
+    from actors.models import ModelsConfig
+    from workflow.budgets import Budget, Budgets
+
+    def budgets(made) -> Budgets:
+        plan = driver_plan(made.settings, made.home, ports_of(made), "postgresql://x", "a:1")
+        assert plan.application["models"] == plan.models
+        return ModelsConfig.of(json.loads(json.dumps(plan.models))).budgets
+
+    assert budgets(make()) == Budgets()
+    chosen = {"execution_usd": 0.1, "workspace_day_usd": "25.00", "workspace_day_tokens": 7}
+    assert budgets(make(models={"budgets": chosen})) == Budgets(
+        execution=Budget(usd=Decimal("0.1")), workspace_day=Budget(usd=Decimal(25), tokens=7)
+    )
+
+
+@pytest.mark.parametrize(
+    "budget", [{"execution_usd": 0}, {"execution_tokens": -1}, {"workspace_day_usd": "NaN"}, {"a": 1}]
+)
+def test_a_budget_that_makes_no_sense_is_refused(make, budget):
+    with pytest.raises(InvalidSettingsError, match=r"models\.budgets"):
+        make(models={"budgets": budget})
 
 
 def test_a_client_is_never_told_to_call_all_interfaces(make):

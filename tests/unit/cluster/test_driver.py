@@ -22,6 +22,7 @@ MODELS = {
     "provider": "",
     "providers": [],
     "prices": {},
+    "budgets": {},
 }
 
 
