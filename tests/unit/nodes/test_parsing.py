@@ -4,7 +4,7 @@ import pytest
 
 from nodes.parsing import FileReader, file_type_of
 from nodes.parsing.reader import Refused, decoded, json_text, table_text
-from tests.documents import docx, pdf
+from tests.documents import docx, locked_pdf, pdf
 from workflow.errors import BadInput, NodeError
 from workflow.knowledge import FileType, Page
 
@@ -72,3 +72,12 @@ def test_json_is_a_value_a_line_and_too_deep_is_refused():
     assert json_text('{"a":[1,"ü"]}') == '{\n "a": [\n  1,\n  "ü"\n ]\n}'
     with pytest.raises(Refused):
         json_text("[" * 100_000)
+
+
+async def test_a_pdf_that_a_password_protects_says_so_and_one_that_opens_without_is_read():
+    with pytest.raises(NodeError) as caught:
+        await FileReader().read(FileType.PDF, locked_pdf("a secret line", "open sesame"), 20_000)
+    assert (caught.value.code, caught.value.retryable) == ("file_encrypted", False)
+
+    found = await FileReader().read(FileType.PDF, locked_pdf("a readable line", ""), 20_000)
+    assert "a readable line" in found.pages[0].text
