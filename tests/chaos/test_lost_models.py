@@ -19,7 +19,7 @@ def upload(instance: RunningInstance, name: str, sentences: int) -> UUID:
     answer = instance.api.http.post(
         f"{instance.api.workspace}/documents", files={"file": (f"{name}.txt", content)}, timeout=60
     )
-    assert answer.status_code == 202, answer.text
+    assert answer.status_code == 201, answer.text
     return UUID(answer.json()["id"])
 
 
