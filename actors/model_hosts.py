@@ -21,6 +21,7 @@ from actors.logging import configure_logging
 from actors.models import HostedLanguageModel, HostedModel, ModelsConfig
 from actors.packages import require_own_packages
 from actors.scoring import ScoringModel
+from store.writer import GroupWriter
 from workflow.errors import NodeError
 from workflow.models import DEFAULT_MODEL, ChatRequest, Gpu, Purpose, Ran, Scores, Vectors
 
@@ -29,7 +30,7 @@ PIECE_TEXTS_MAX = 64
 """A call of more texts goes in pieces, so that others have their turn between them."""
 PIECES_AT_ONCE = 4
 BATCH_TEXTS_MAX = 128
-BATCH_WAIT_S = 0.003
+GATHER_MS = 3.0
 ONGOING_MAX = 256
 GPUS_KNOWN_S = 5.0
 
@@ -51,12 +52,23 @@ class _Reply:
 
 
 class TextReplica:
-    """Holds one model that computes something of every text of a batch. Ray batches what comes to `compute`."""
+    """Holds one model that computes something of every text of a batch: one batch at a time, of all that has come meanwhile.
+
+    Serve's own batching closes a batch before the model is free for it, so that most had one call or two (seen).
+    """
 
     def __init__(self, model: HostedModel) -> None:
         require_own_packages()
         configure_logging()
         self._model = self._load(model)
+        self._batches: GroupWriter[_Call, _Reply] = GroupWriter(
+            self._compute,
+            name=model.source.name,
+            batch_max=BATCH_TEXTS_MAX,
+            size_max=BATCH_TEXTS_MAX,
+            size_of=lambda call: len(call.texts),
+            gather_ms=GATHER_MS,
+        )
 
     def _load(self, model: HostedModel) -> EmbeddingModel | ScoringModel:
         raise NotImplementedError
@@ -64,8 +76,11 @@ class TextReplica:
     def _give(self, calls: Sequence[_Call]) -> Sequence[Any]:
         raise NotImplementedError
 
-    async def compute(self, calls: list[_Call]) -> list[_Reply]:
-        """Compute what several calls brought, as one batch."""
+    async def compute(self, call: _Call) -> _Reply:
+        """Return what the model computes of a call, in a batch with others."""
+        return await self._batches.submit(call)
+
+    async def _compute(self, calls: Sequence[_Call]) -> list[_Reply]:
         found = await asyncio.to_thread(self._give, calls)
         size = sum(len(call.texts) for call in calls)
         ran = Ran(
@@ -136,7 +151,9 @@ def deploy(config: ModelsConfig) -> None:
     from ray import serve
 
     for kind, model, gpu in _applications(config):
-        made = _language(model, gpu=gpu) if kind == LANGUAGE else _batching(kind, model, gpu=gpu)
+        replica = {EMBED: EmbeddingReplica, RANK: RankingReplica, LANGUAGE: LanguageReplica}[kind]
+        ongoing_max = model.parallel if kind == LANGUAGE else ONGOING_MAX
+        made = _deployment(replica, model, gpu=gpu, ongoing_max=ongoing_max)
         name = application_name(kind, model.source.name, gpu=gpu)
         serve.run(made, name=name, route_prefix=None, blocking=False)
 
@@ -154,24 +171,6 @@ def _applications(config: ModelsConfig) -> Iterator[tuple[str, Any, bool]]:
         for model in models:
             for gpu in (False, True) if model.gpu else (False,):
                 yield kind, model, gpu
-
-
-def _language(model: HostedLanguageModel, *, gpu: bool) -> Any:
-    return _deployment(LanguageReplica, model, gpu=gpu, ongoing_max=model.parallel)
-
-
-def _batching(kind: str, model: HostedModel, *, gpu: bool) -> Any:
-    from ray import serve
-
-    own = RankingReplica if kind == RANK else EmbeddingReplica
-
-    batched: Any = serve.batch(
-        max_batch_size=BATCH_TEXTS_MAX,
-        batch_wait_timeout_s=BATCH_WAIT_S,
-        batch_size_fn=lambda calls: sum(len(call.texts) for call in calls),
-    )
-    replica = type(f"Batching{own.__name__}", (own,), {"compute": batched(own.compute)})
-    return _deployment(replica, model, gpu=gpu, ongoing_max=ONGOING_MAX)
 
 
 def _deployment(replica: type, model: HostedModel, *, gpu: bool, ongoing_max: int) -> Any:

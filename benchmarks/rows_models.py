@@ -22,8 +22,10 @@ import psutil
 from actors.ids import new_id
 from benchmarks.figures import median
 from benchmarks.instance import ROOT
+from benchmarks.load import Budget, Call, post
 from benchmarks.nearest import Passages
 from benchmarks.row import Bench, Row
+from benchmarks.rows_api import WARM_UP_S, load
 from benchmarks.texts import long_pdf, passage
 
 MANY = 64
@@ -38,21 +40,17 @@ MEBI = 1024 * 1024
 
 
 def embed_64(bench: Bench) -> Row:
-    """64 executions that embed a passage each, at once, against one that embeds 64: the same replica computes both."""
-    client = _client(bench)
-    texts = [passage(number) for number in range(MANY)]
-    one = bench.api.store(_embedding("{{ $json.text }}"))
-    _executed(client, one, [{"text": text} for text in texts])
+    """64 executions under way that embed a passage each, against one at a time that embeds 64: the same replica computes both."""
+    workflow = bench.api.store(_embedding("{{ $json.text }}"))
+    many = _embedding_call(bench, workflow, [{"text": passage(0)}])
+    one = _embedding_call(bench, workflow, [{"text": passage(number)} for number in range(MANY)])
+    for call, connections in ((one, 1), (many, MANY)):
+        load(bench, call, connections, Budget(seconds=WARM_UP_S))
     rounds = []
-    with ThreadPoolExecutor(MANY) as callers:
-        for _ in range(bench.rounds):
-            began_s = perf_counter()
-            list(callers.map(lambda text: _executed(client, one, [{"text": text}]), texts))
-            many_s = perf_counter() - began_s
-            began_s = perf_counter()
-            _executed(client, one, [{"text": text} for text in texts])
-            rounds.append({"ours": MANY / many_s, "one_caller": MANY / (perf_counter() - began_s)})
-    client.close()
+    for _ in range(bench.rounds):
+        ours = load(bench, many, MANY, Budget(seconds=bench.seconds))
+        alone = load(bench, one, 1, Budget(seconds=bench.seconds))
+        rounds.append({"ours": ours.per_second, "one_caller": MANY * alone.per_second})
     return _at_least(
         Row(
             name="embed_64",
@@ -61,7 +59,7 @@ def embed_64(bench: Bench) -> Row:
             peers={"one caller": median(each["one_caller"] for each in rounds)},
             target=">= 0.75 x one caller",
             rounds=rounds,
-            note="passages of about 100 tokens, whole executions over HTTP, one CPU replica",
+            note="passages of about 100 tokens, whole executions over HTTP with their results, one CPU replica",
         ),
         0.75,
     )
@@ -231,10 +229,10 @@ def _embedding(text: str) -> dict[str, Any]:
     return {"name": "bench embed", "nodes": nodes, "connections": [{"source": "start", "target": "embed"}]}
 
 
-def _executed(client: httpx2.Client, workflow_id: str, items: list[dict[str, Any]]) -> None:
-    answer = client.post(f"/workflows/{workflow_id}/execute?wait=60", json={"input": items})
-    if answer.status_code != 200 or answer.json()["status"] != "completed":
-        raise RuntimeError(f"the execution did not complete: {answer.status_code} {answer.text[:500]}")
+def _embedding_call(bench: Bench, workflow_id: str, items: list[dict[str, Any]]) -> Call:
+    url = f"{bench.running.workspace_url}/workflows/{workflow_id}/execute?wait=30"
+    request = post(url, json.dumps({"input": items}).encode(), bench.running.api_key)
+    return Call(request=request, expected=b'"status":"completed"')
 
 
 def _until(client: httpx2.Client, url: str, body: dict[str, Any], sign: str) -> float:

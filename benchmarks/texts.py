@@ -12,6 +12,8 @@ WORDS = tuple(SAID.split())
 PASSAGE_WORDS = 75
 LINE_WORDS = 14
 LINES = 28
+NEXT_LINE = ") Tj 0 -20 Td ("
+"""What ends a line of text in a page's drawing, and begins the next one."""
 
 
 def passage(number: int, words: int = PASSAGE_WORDS) -> str:
@@ -21,5 +23,10 @@ def passage(number: int, words: int = PASSAGE_WORDS) -> str:
 
 
 def long_pdf(pages: int) -> bytes:
-    """Return a PDF with so many pages of some 400 words."""
-    return pdf(*(passage(number, LINES * LINE_WORDS) for number in range(pages)))
+    """Return a PDF with so many pages of some 400 words, in lines."""
+    return pdf(
+        *(
+            NEXT_LINE.join(passage(number * LINES + line, LINE_WORDS) for line in range(LINES))
+            for number in range(pages)
+        )
+    )

@@ -43,6 +43,8 @@ class _Waiting(Generic[T, R]):
 class GroupWriter(Generic[T, R]):
     """Groups what many coroutines submit into batches for `flush`, which answers each item in order.
 
+    A batch has at most `batch_max` items, and their sizes, as `size_of` tells them, are at most `size_max` together.
+
     After a batch of `CROWD` or more, the next one gathers for `gather_ms`: a statement costs the more by itself than by its rows.
     Who comes alone never waits for that.
 
@@ -56,7 +58,7 @@ class GroupWriter(Generic[T, R]):
         *,
         name: str,
         batch_max: int = 256,
-        bytes_max: int = 4 * 1024 * 1024,
+        size_max: int = 4 * 1024 * 1024,
         gather_ms: float = 0,
         size_of: Callable[[T], int] | None = None,
         retry_while: Callable[[], bool] = lambda: False,
@@ -66,7 +68,7 @@ class GroupWriter(Generic[T, R]):
         self._flush = flush
         self._name = name
         self._batch_max = batch_max
-        self._bytes_max = bytes_max
+        self._size_max = size_max
         self._gather_s = gather_ms / 1000
         self._crowded = False
         self._size_of = size_of
@@ -126,7 +128,7 @@ class GroupWriter(Generic[T, R]):
         batch: list[_Waiting[T, R]] = []
         size = 0
         while self._queue and len(batch) < self._batch_max:
-            if batch and size + self._queue[0].size > self._bytes_max:
+            if batch and size + self._queue[0].size > self._size_max:
                 break
             waiting = self._queue.popleft()
             size += waiting.size

@@ -84,7 +84,7 @@ async def test_batches_end_at_the_count_and_at_the_bytes() -> None:
     await asyncio.gather(first, *tasks)
     counted, disk.batches = disk.batches, []
     disk.begun.clear()
-    by_size = GroupWriter(disk.flush, name="test", bytes_max=5, size_of=lambda item: item)
+    by_size = GroupWriter(disk.flush, name="test", size_max=5, size_of=lambda item: item)
     first = await busy(disk, by_size)
     tasks = await started(by_size, [2, 3, 9, 1])
     disk.open.set()
