@@ -7,7 +7,7 @@ import httpx2
 
 from actors import anthropic_chat, gemini_chat, openai_chat
 from actors.chat import Gathering
-from actors.models import Adapter, HostedLanguageModel, ModelsConfig
+from actors.models import Adapter, HostedLanguageModel, LoadedModel, ModelsConfig
 from actors.provider_errors import key_for, without_key
 from workflow.errors import NodeError
 from workflow.models import (
@@ -38,6 +38,10 @@ class HostedModels(Protocol):
         self, model: HostedLanguageModel, request: ChatRequest, gpu: Gpu
     ) -> AsyncIterator[Mapping[str, Any] | Ran]:
         """Yield where the model computes, then the chunks of its answer. Raises `NodeError` as `Chat.answer` does."""
+        ...
+
+    async def loaded(self) -> list[LoadedModel]:
+        """Return those that replicas hold just now."""
         ...
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
+import psutil
 import ray
 
 from actors.embedding import Embedded, EmbeddingModel
 from actors.language import LanguageModel
 from actors.logging import configure_logging
-from actors.models import HostedLanguageModel, HostedModel, ModelsConfig
+from actors.models import HostedLanguageModel, HostedModel, LoadedModel, ModelsConfig
 from actors.packages import require_own_packages
 from actors.scoring import ScoringModel
 from store.writer import GroupWriter
@@ -33,6 +34,9 @@ BATCH_TEXTS_MAX = 128
 GATHER_MS = 3.0
 ONGOING_MAX = 256
 GPUS_KNOWN_S = 5.0
+RUNNING = "RUNNING"
+"""Serve's word for a replica that answers."""
+MEBI = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,10 @@ class TextReplica:
 
     def _give(self, calls: Sequence[_Call]) -> Sequence[Any]:
         raise NotImplementedError
+
+    def about(self) -> dict[str, Any]:
+        """Return where this replica is, how long it took to load, and what memory it has."""
+        return _about(f"{self._model.device} {self._model.precision}", self._model.load_s)
 
     async def compute(self, call: _Call) -> _Reply:
         """Return what the model computes of a call, in a batch with others."""
@@ -127,6 +135,10 @@ class LanguageReplica:
         threads, tokens = model.threads, model.context_tokens
         self._model = LanguageModel(model.source, threads=threads, context_tokens=tokens, parallel=model.parallel)
 
+    def about(self) -> dict[str, Any]:
+        """Return where this replica is, how long it took to load, and what memory it has."""
+        return _about("cpu", self._model.load_s)
+
     async def answer(self, request: ChatRequest) -> AsyncIterator[Mapping[str, Any] | Ran]:
         """Yield where it computes, then the chunks of the answer."""
         yield Ran(
@@ -139,6 +151,17 @@ class LanguageReplica:
         async with contextlib.aclosing(self._model.chunks(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+
+def _about(device: str, load_s: float) -> dict[str, Any]:
+    return {
+        "device": device,
+        "host": ray.util.get_node_ip_address(),
+        "pid": os.getpid(),
+        "gpu_ids": tuple(map(str, ray.get_gpu_ids())),
+        "load_s": load_s,
+        "memory_mib": round(psutil.Process().memory_info().rss / MEBI, 1),
+    }
 
 
 def application_name(kind: str, model: str, *, gpu: bool) -> str:
@@ -255,6 +278,23 @@ class RayModels:
             return
         finally:
             answer.cancel()
+
+    async def loaded(self) -> list[LoadedModel]:
+        """Return the models that replicas hold just now; those without a replica are not asked, or it would come."""
+        from ray import serve
+
+        applications = (await asyncio.to_thread(serve.status)).applications
+        found = []
+        for kind, model, gpu in _applications(self._config):
+            name = application_name(kind, model.source.name, gpu=gpu)
+            application = applications.get(name)
+            states = application.deployments["model"].replica_states if application and application.deployments else {}
+            running = sum(count for state, count in states.items() if str(getattr(state, "value", state)) == RUNNING)
+            if running:
+                handle = await asyncio.to_thread(serve.get_app_handle, name)
+                about = await _reply(model, handle.about.remote())
+                found.append(LoadedModel(kind=kind, model=model.source.name, replicas=running, **about))
+        return found
 
     async def _handle(self, kind: str, model: HostedModel, gpu: Gpu) -> Any:
         there = model.gpu > 0 and gpu is not Gpu.NONE and await self._cluster_gpus() >= model.gpu

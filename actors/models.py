@@ -67,6 +67,22 @@ class HostedLanguageModel(HostedModel):
     parallel: int = 2
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model that replicas hold just now: one of them, as it says itself, and how many there are."""
+
+    kind: str
+    """`embed`, `rank` or `llm`."""
+    model: str
+    replicas: int
+    device: str
+    host: str
+    pid: int
+    gpu_ids: tuple[str, ...]
+    load_s: float
+    memory_mib: float
+
+
 class Adapter(StrEnum):
     """How a provider is spoken to."""
 

@@ -129,7 +129,7 @@ def stats_view(found: Answer) -> RenderableType:
 
 def model_calls_view(calls: Iterable[Answer], total: Answer) -> RenderableType:
     """Return the calls of models that an execution made, and what they used."""
-    table = _table("at", "node", "kind", "model", "device", "read", "written", "US dollars", "ms")
+    table = _table("at", "node", "kind", "model", "device", "batches", "read", "written", "US dollars", "ms")
     for one in calls:
         about = "~" if one["estimated"] else ""
         table.add_row(
@@ -137,13 +137,22 @@ def model_calls_view(calls: Iterable[Answer], total: Answer) -> RenderableType:
             Text(f"{one['node_id']} run {one['run_index']}" if one["run_index"] else one["node_id"]),
             Text(one["kind"]),
             Text(f"{one['provider']}/{one['model']}"),
-            Text(one["device"]),
+            Text(" ".join([one["device"], *(f"gpu {gpu}" for gpu in one["gpu_ids"])])),
+            _batches(one["batch_sizes"]),
             f"{about}{one['prompt_tokens']}",
             f"{about}{one['completion_tokens']}",
             one["cost_usd"] or "?",
             f"{one['duration_ms']:.0f}",
         )
     return Group(table, _total(total))
+
+
+def _batches(sizes: list[int]) -> str:
+    """Return how large the batches were that a call was computed in: 64, or 12 x 16-64."""
+    if len(sizes) < 2:
+        return "".join(map(str, sizes))
+    low, high = min(sizes), max(sizes)
+    return f"{len(sizes)} x {low}" if low == high else f"{len(sizes)} x {low}-{high}"
 
 
 def usage_view(found: Answer) -> RenderableType:

@@ -21,6 +21,7 @@ from serve_app.routes import (
     executions,
     health,
     hitl,
+    model_list,
     node_types,
     rag,
     repeats,
@@ -71,6 +72,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         rag,
         conversations,
         usage,
+        model_list,
     ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)

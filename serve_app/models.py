@@ -409,3 +409,65 @@ class RequestsOut(Described):
     """the requests, newest first"""
     next_cursor: str | None
     """asks for the next page; null on the last"""
+
+
+class ReplicaOut(Described):
+    """A replica that holds a model."""
+
+    device: str
+    """what it computes on, and how precisely"""
+    host: str
+    """the host that it is on"""
+    pid: int
+    """its process"""
+    gpu_ids: list[str]
+    """the GPUs that it shares or has"""
+    load_s: float
+    """how many seconds it took to load the model"""
+    memory_mib: float
+    """the resident memory of its process, the model included"""
+
+
+class HostedModelOut(Described):
+    """A model that replicas of the cluster hold once there is work for it."""
+
+    name: str
+    """by which nodes ask for it"""
+    kind: str
+    """`embed`, `rank` or `llm`"""
+    default: bool
+    """whether it is meant when nobody names one"""
+    gpu: float
+    """the share of a GPU of each replica on one; 0: it is never on a GPU"""
+    replicas: int
+    """how many there are just now"""
+    replicas_max: int
+    """how many there may be"""
+    replica: ReplicaOut | None
+    """one of them, as it says itself; null where there is none"""
+
+
+class ProviderOut(Described):
+    """Where language models are asked."""
+
+    name: str
+    """by which nodes ask for it"""
+    adapter: str
+    """how it is spoken to"""
+    base_url: str
+    """its address; empty for replicas of the cluster"""
+    model: str
+    """the model that is meant when a node names none"""
+    has_key: bool
+    """whether a key is configured for it"""
+    default: bool
+    """whether it is meant when a node names none"""
+
+
+class ModelsOut(Described):
+    """The models that workflows may ask."""
+
+    items: list[HostedModelOut]
+    """those that replicas of the cluster hold"""
+    providers: list[ProviderOut]
+    """where language models are asked"""

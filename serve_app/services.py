@@ -226,6 +226,7 @@ class Services:
     knowledge: StoredDocuments
     conversations: StoredConversations
     recorded: RecordedModelsOf
+    hosted: HostedModels
     metrics: Metrics
 
     def models(self, workspace_id: UUID, user_id: UUID) -> Models:
@@ -253,6 +254,13 @@ def _recorded(
     )
 
 
+def _document_reader(config: ApiConfig, catalog: Catalog, connections: Pool) -> DocumentReader:
+    return DocumentReader(
+        Compiler(catalog, nodes_max=config.limits.nodes_max, syntax=expression_faults),
+        CallChecks(PostgresSubWorkflows(connections).below, names_of(catalog), config.limits.depth_max),
+    )
+
+
 @asynccontextmanager
 async def open_services(config: ApiConfig, port: PoolPort, hosted: HostedModels) -> AsyncIterator[Services]:
     """Make the services and begin their background work; undo both at the end."""
@@ -272,10 +280,7 @@ async def open_services(config: ApiConfig, port: PoolPort, hosted: HostedModels)
     await pool.refresh()
     refreshing = asyncio.create_task(pool.refresh_for_ever())
     catalog = load_catalog()
-    documents = DocumentReader(
-        Compiler(catalog, nodes_max=config.limits.nodes_max, syntax=expression_faults),
-        CallChecks(PostgresSubWorkflows(connections).below, names_of(catalog), config.limits.depth_max),
-    )
+    documents = _document_reader(config, catalog, connections)
     workflows = Workflows(engine)
     depths = QueueDepths(connections)
     knowledge = StoredDocuments(connections, config.models.embedding, new_id)
@@ -298,6 +303,7 @@ async def open_services(config: ApiConfig, port: PoolPort, hosted: HostedModels)
             knowledge=knowledge,
             conversations=StoredConversations(connections),
             recorded=_recorded(config, hosted, connections, ledger, knowledge),
+            hosted=hosted,
             workflows=workflows,
             workflow_lists=WorkflowLists(engine),
             versions=Versions(workflows, documents),

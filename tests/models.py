@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from actors.models import LoadedModel
 from workflow.errors import NodeError
 from workflow.models import (
     DEFAULT_MODEL,
@@ -104,6 +105,18 @@ class WordModels:
             ran=RAN,
             tool_calls=calls,
         )
+
+    async def loaded(self) -> list[LoadedModel]:
+        """Say that the embedding model is held."""
+        about = {
+            "device": RAN.device,
+            "host": RAN.host,
+            "pid": RAN.pid,
+            "gpu_ids": (),
+            "load_s": 1.5,
+            "memory_mib": 9.0,
+        }
+        return [LoadedModel(kind="embed", model="words", replicas=1, **about)]
 
     async def chunks(self, model: Any, request: ChatRequest, gpu: Gpu) -> AsyncIterator[Mapping[str, Any] | Ran]:
         """Answer as a replica does, in chunks."""

@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from cluster.client import TERMINAL_STATUSES, Client
 from cluster.commands.asking import AsJson, connected, json_file, parsed, print_json
 from cluster.showing import LiveExecution, show_execution
+from cluster.tables import model_calls_view
 from workflow.errors import BadInput
 
 # How long the request itself waits for the end of the execution, before the stream is followed.
 WAIT_S = 10
+CALLS_SHOWN = 50
 
 app = typer.Typer()
 
@@ -45,12 +47,24 @@ def run(
     with connected() as client:
         execution = _execute(client, json.dumps(definition).encode(), value, console, watch=watch and not as_json)
         nodes = client.nodes(execution["id"])
+        asked = _models_asked(client, execution["id"]) if any(_asks_models(node) for node in nodes) else None
     if as_json:
         print_json({"execution": execution, "nodes": nodes})
     else:
         show_execution(console, execution, nodes)
+        if asked is not None:
+            console.print(asked)
     if execution["status"] != "completed":
         raise typer.Exit(1)
+
+
+def _asks_models(node: dict[str, Any]) -> bool:
+    return str(node["node_type"]).startswith("ai.")
+
+
+def _models_asked(client: Client, identity: str) -> RenderableType:
+    path = f"executions/{identity}/model-calls"
+    return model_calls_view(client.listed(path, {}, CALLS_SHOWN), client.ask("GET", path, params={"limit": 1})["total"])
 
 
 def _run_here(definition: dict[str, Any], value: Any, console: Console, *, as_json: bool) -> None:

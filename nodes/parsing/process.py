@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -39,28 +40,17 @@ class FileReader:
         return ReadFile(pages, told["page_count"])
 
     async def _told(self, kind: FileType, content: bytes, timeout_ms: int, folder: str) -> Any:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            str(READER),
-            kind.value,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={"TMPDIR": folder, "HOME": folder},
-            cwd=folder,
-            start_new_session=True,
-        )
+        child = _begun(kind, folder)
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                said, _ = await child.communicate(content)
-        except TimeoutError as error:
+            said, _ = await asyncio.to_thread(child.communicate, content, timeout_ms / 1000)
+        except subprocess.TimeoutExpired as error:
             slow = {"file_type": kind.value, "retryable": False}
             raise NodeError(f"reading the file took longer than {timeout_ms} ms", "file_timeout", slow) from error
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
+            if child.returncode is None:  # of one that was waited for, the id may be another's by now
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                await asyncio.to_thread(child.wait)
         if child.returncode != 0 or len(said) > OUTPUT_BYTES_MAX:
             fields: dict[str, Any] = {"file_type": kind.value, "exit_code": child.returncode, "retryable": False}
             message = (
@@ -68,3 +58,19 @@ class FileReader:
             )
             raise NodeError(message, "reader_crashed", fields)
         return orjson.loads(said)
+
+
+def _begun(kind: FileType, folder: str) -> "subprocess.Popen[bytes]":
+    """Return the child, which waits for the file.
+
+    Not by the loop: uvloop forks, and of the children of a process with Ray's threads one in ten then died before it was ours (seen).
+    """
+    return subprocess.Popen(
+        [sys.executable, "-I", str(READER), kind.value],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"TMPDIR": folder, "HOME": folder},
+        cwd=folder,
+        start_new_session=True,
+    )

@@ -68,3 +68,21 @@ def test_what_cannot_be_had_is_refused_at_once(instance: RunningInstance, fields
     shown = instance.api.execute(embedding(**fields), [{"t": "x"}], wait=30).json()
 
     assert (shown["status"], shown["error"]["code"]) == ("failed", code)
+
+
+def test_what_replicas_hold_is_listed_with_the_time_it_took_and_the_memory_it_has(instance: RunningInstance):
+    instance.api.execute(embedding(), [{"t": "so that there is a replica"}], wait=90)
+
+    listed = instance.api.http.get(f"{instance.api.workspace}/models").json()
+
+    models = {model["name"]: model for model in listed["items"]}
+    held = models["all-minilm-l6-v2"]
+    (replica,) = instance.titled("ray::ServeReplica:rayloom-embed-")
+    assert (held["kind"], held["default"], held["replicas"]) == ("embed", True, 1)
+    assert held["replica"]["pid"] == replica.pid
+    assert held["replica"]["load_s"] > 0
+    assert held["replica"]["memory_mib"] > 100
+    assert (models["smollm2-135m-instruct"]["replicas"], models["smollm2-135m-instruct"]["replica"]) == (0, None)
+    providers = {provider["name"]: provider for provider in listed["providers"]}
+    assert (providers["local"]["default"], providers["openai"]["has_key"]) == (True, False)
+    assert "api_key" not in str(listed)

@@ -74,6 +74,7 @@ ROUTES = [
     ("GET", "executions/{execution}/events", "viewer"),
     ("GET", "executions/{execution}/model-calls", "viewer"),
     ("GET", "usage", "viewer"),
+    ("GET", "models", "viewer"),
     ("GET", "executions/stats", "viewer"),
     ("POST", "executions/{execution}/cancel", "member"),
     ("POST", "executions/{execution}/retry", "member"),
