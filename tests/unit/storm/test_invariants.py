@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.storm.aftermath import ONE_OF_EACH, processes, separate, whole
+from tests.storm.aftermath import ONE_OF_EACH, own_requests, processes, separate, whole
 from tests.storm.evidence import Event, Result
 from tests.storm.invariants import Effects, submissions
 from tests.unit.storm.telling import (
@@ -186,3 +186,8 @@ def test_what_is_seen_of_another_workspace_is_found():
     assert broken(list(separate({"first": {ID, OTHER}}, owned, {}))) == {"I12"}
     assert broken(list(separate({"first": set()}, owned, {}))) == {"I12"}
     assert broken(list(separate(owned, owned, {"first": {200, 404}}))) == {"I12"}
+
+
+def test_requests_of_executions_of_others_are_violations():
+    assert list(own_requests({"first": {ID}}, {"first": {ID, OTHER}})) == []
+    assert broken(list(own_requests({"first": {ID, OTHER}}, {"first": {ID}}))) == {"I12"}
