@@ -43,7 +43,7 @@ fmt: setup ## format and fix what can be fixed
 test: lint ## everything that must hold, in under 15 minutes on two cores
 	@$(BIN)/python -m tests.run_all
 
-mutants: setup ## break the engine in some seventy ways, one at a time, and see that the tests notice each; ONLY=name tries one
+mutants: setup ## break the engine in more than a hundred ways, one at a time, and see that the tests notice each; ONLY=name tries one
 	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
 
 bench: setup ## measure, print the table, write benchmarks/results.json

@@ -184,8 +184,8 @@ ASKS = (
         name="children-without-epoch",
         why="a former owner starts executions in the name of the present one (G3)",
         file=CHILDREN,
-        old="WHERE o.epoch = %(epoch)s AND o.status = 'running' AND r.pinned",
-        new="WHERE r.pinned",
+        old="WHERE o.epoch = %(epoch)s AND o.status = 'running' AND r.found",
+        new="WHERE r.found",
         tests=(f"{ASKING}::test_only_the_present_owner_starts_children",),
     ),
     Mutant(
@@ -200,8 +200,8 @@ ASKS = (
         name="children-in-a-circle",
         why="a workflow that executes itself does so down to the greatest depth",
         file=CHILDREN,
-        old="AND r.pinned IS NOT NULL AND NOT r.circular",
-        new="AND r.pinned IS NOT NULL",
+        old="AND r.found AND NOT r.circular",
+        new="AND r.found",
         tests=(f"{ASKING}::test_a_workflow_that_is_under_way_above_is_not_started_below_itself",),
     ),
     Mutant(

@@ -53,8 +53,8 @@ FENCE = (
         name="refused-flush-writes-results",
         why="a result that was computed from uncommitted ones is kept as a node's result (G2, G4)",
         file=STATEMENTS,
-        old=f"pid, host, output_ref)\n    WHERE {FENCED}",
-        new="pid, host, output_ref)\n    WHERE true",
+        old=f"pid, host, output_ref, gpus)\n    WHERE {FENCED}",
+        new="pid, host, output_ref, gpus)\n    WHERE true",
         tests=on_postgres(FLUSHING, "test_an_older_epoch_is_refused_as_a_whole"),
     ),
     Mutant(
