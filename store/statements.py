@@ -290,8 +290,7 @@ WITH parts AS MATERIALIZED (
             message, started_ms, completed_ms, duration_ms, logs, placement, pid, host, output_ref, gpus)
     WHERE (v.execution_id IN (SELECT id FROM fenced)) IS TRUE
     ON CONFLICT (execution_id, node_id, run_index) DO UPDATE SET written = EXCLUDED.written,
-        node_type = EXCLUDED.node_type, node_name = EXCLUDED.node_name, status = EXCLUDED.status,
-        attempt = EXCLUDED.attempt, output_data = EXCLUDED.output_data,
+        status = EXCLUDED.status, attempt = EXCLUDED.attempt, output_data = EXCLUDED.output_data,
         output_ref = EXCLUDED.output_ref, error_code = EXCLUDED.error_code,
         error_message = EXCLUDED.error_message, started_at = EXCLUDED.started_at, completed_at = EXCLUDED.completed_at,
         duration_ms = EXCLUDED.duration_ms, logs = EXCLUDED.logs, placement = EXCLUDED.placement, pid = EXCLUDED.pid,
