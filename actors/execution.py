@@ -98,7 +98,8 @@ class ExecutionLoop:
         )
         self._settling = Settling(plan, self._results, self._rows, self._journal)
         self._asking = [node.index for node in plan.nodes if node.type.spec.asks and not node.idle]
-        self._asks = any(node.type.spec.suspends or node.on_error is OnError.ASK for node in plan.nodes)
+        # Without nodes it is the plan of a definition that can no longer be run: what that had asked, nobody knows.
+        self._asks = not plan.nodes or any(n.type.spec.suspends or n.on_error is OnError.ASK for n in plan.nodes)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._later: dict[int, int] = {}
         """Of these, the attempts that only wait for their time (Unix ms), by node."""

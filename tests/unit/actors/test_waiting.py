@@ -6,6 +6,7 @@ from actors.outside import Nobody, NodeRun
 from store.memory_executions import MemoryExecutions
 from tests.unit.actors.plant import Plant, Process
 from workflow.ports import Claimed, LeaseEnd, SignalKind
+from workflow.spec import Catalog
 from workflow.states import ExecutionStatus
 
 WAITING, PAUSED, COMPLETED = ExecutionStatus.WAITING, ExecutionStatus.PAUSED, ExecutionStatus.COMPLETED
@@ -117,4 +118,20 @@ async def test_what_is_asked_is_forsaken_before_a_bad_end(plant: Plant):
     process.owner.start()
 
     await until(plant, execution_id, ExecutionStatus.CANCELLED)
+    assert outside.kept == [[]]
+
+
+async def test_what_was_asked_by_a_definition_that_can_no_longer_be_run_is_forsaken(plant: Plant):
+    first = plant.process()
+    plant.world.gate("a").set()
+    execution_id = await begun(plant, first, "a", a="draw.asking")
+    await until(plant, execution_id, WAITING)
+    await first.kill()
+    await plant.cancel(execution_id)
+    outside = Forsaken()
+    without = Catalog({t.spec.type: t for t in plant.world.catalog() if t.spec.type != "draw.asking"})
+    plant.process(catalog=without, outside=outside).owner.start()
+
+    await until(plant, execution_id, ExecutionStatus.FAILED)
+
     assert outside.kept == [[]]
