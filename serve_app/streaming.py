@@ -19,7 +19,8 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 HEARTBEAT_S = 15.0
 POLL_S = 0.5
 PAGE = 500
-SETTLED_KINDS = frozenset({"node.completed", "node.failed"})
+COMPLETED = "node.completed"
+"""After it no draft of that run is of use; after a failure another attempt may write."""
 
 
 def stream_response(stream: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
@@ -52,10 +53,10 @@ async def _followed(
     before_end: Callable[[], Awaitable[bytes]] | None,
 ) -> AsyncIterator[bytes]:
     silent_s = 0.0
-    settled: set[tuple[str, int]] = set()
+    completed: set[tuple[str, int]] = set()
     while True:
         for piece in following.heard():
-            if (piece.place.node_id, piece.place.run_index) not in settled:
+            if (piece.place.node_id, piece.place.run_index) not in completed:
                 yield draft_event(piece)
                 silent_s = 0.0
         rows = await services.executions.events(workspace_id, execution_id, seen, PAGE)
@@ -67,9 +68,9 @@ async def _followed(
             silent_s = 0.0
             if row.kind in TERMINAL_KINDS:
                 return
-            if row.kind in SETTLED_KINDS:
+            if row.kind == COMPLETED:
                 body = orjson.loads(row.body)
-                settled.add((body["node_id"], body["run_index"]))
+                completed.add((body["node_id"], body["run_index"]))
         if len(rows) == PAGE:
             continue
         if not await pause(following.changed, POLL_S):

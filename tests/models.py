@@ -28,6 +28,8 @@ from workflow.models import (
 DIMENSION = 32
 SLOW = "slowly"
 """A word that takes a while to say."""
+BREAKS_ONCE = "breaks"
+"""A word over which a model breaks when it says it for the first time."""
 RAN = Ran(model="words", device="cpu float32", host="here", pid=1, batch_sizes=(1,))
 
 
@@ -61,6 +63,7 @@ class WordModels:
     asked: list[ChatRequest] = field(default_factory=list)
     ranks: bool = True
     failing: NodeError | None = None
+    broken: bool = False
 
     async def embed(
         self,
@@ -125,6 +128,9 @@ class WordModels:
         for piece in found.content.split(" "):
             if piece == SLOW:
                 await asyncio.sleep(0.02)
+            if piece == BREAKS_ONCE and not self.broken:
+                self.broken = True
+                raise NodeError("the model broke in the middle", "model_failed", {"retryable": True})
             yield {"choices": [{"delta": {"content": piece + " "}}]}
         for index, call in enumerate(found.tool_calls):
             function = {"name": call.name, "arguments": call.arguments}

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from tests.integration.api.conftest import Api
-from tests.models import SLOW
+from tests.models import BREAKS_ONCE, SLOW
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 DOUBLE = {
@@ -159,3 +159,21 @@ async def test_an_execution_can_be_asked_for_as_a_stream(api: Api):
     assert (kinds[0], kinds[-1], "token" in kinds) == ("execution.started", "execution.completed", True)
     refused = await api.call("POST", "executions?stream=perhaps", json=body)
     assert (refused.status_code, refused.json()["code"]) == (422, "stream_invalid")
+
+
+async def test_what_a_failed_attempt_has_written_is_taken_back(api: Api):
+    prompt = " ".join(["word0", *[SLOW] * 20, BREAKS_ONCE, "end"])
+    definition = document("ai.llm", {"prompt": prompt})
+    definition["nodes"][1]["retry"] = {"max_attempts": 2, "initial_ms": 10}
+
+    response = await api.call("POST", "executions?stream=true", json={"definition": definition, "input": {}})
+
+    events = parsed(response.text)
+    kinds = [kind for kind, _, _ in events]
+    assert "rollback" in kinds, events[-3:]
+    at = kinds.index("rollback")
+    assert (kinds[-1], kinds.count("rollback")) == ("execution.completed", 1)
+    assert {data["attempt"] for kind, _, data in events[:at] if kind == "token"} == {1}
+    assert events[at][2] == {"node_id": "ai", "run_index": 0, "attempt": 2, "item_index": 0}
+    text = "".join(data["text"] for kind, _, data in events[at:] if kind == "token")
+    assert text.strip() == prompt
