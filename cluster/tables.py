@@ -147,6 +147,26 @@ def model_calls_view(calls: Iterable[Answer], total: Answer) -> RenderableType:
     return Group(table, _total(total))
 
 
+def models_asked_view(calls: Iterable[Answer], total: Answer) -> RenderableType:
+    """Return what the nodes of an execution asked of models, a line for each node and model."""
+    groups: dict[tuple[str, str, str], list[Answer]] = {}
+    for one in calls:
+        device = " ".join([one["device"], *(f"gpu {gpu}" for gpu in one["gpu_ids"])])
+        groups.setdefault((one["node_id"], one["model"], device), []).append(one)
+    table = _table("node", "model", "device", "batches", "tokens", "ms")
+    for (node, model, device), some in groups.items():
+        read, written = (sum(one[name] for one in some) for name in ("prompt_tokens", "completion_tokens"))
+        table.add_row(
+            Text(node),
+            Text(model),
+            Text(device),
+            _batches([size for one in some for size in one["batch_sizes"]]),
+            f"{read} + {written}" if written else f"{read}",
+            f"{sum(one['duration_ms'] for one in some):.0f}",
+        )
+    return Group(table, _total(total))
+
+
 def _batches(sizes: list[int]) -> str:
     """Return how large the batches were that a call was computed in: 64, or 12 x 16-64."""
     if len(sizes) < 2:

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from cluster.client import TERMINAL_STATUSES, Client
 from cluster.commands.asking import AsJson, connected, json_file, parsed, print_json
 from cluster.showing import LiveExecution, show_execution
-from cluster.tables import model_calls_view
+from cluster.tables import models_asked_view
 from workflow.errors import BadInput
 
 # How long the request itself waits for the end of the execution, before the stream is followed.
@@ -64,7 +64,9 @@ def _asks_models(node: dict[str, Any]) -> bool:
 
 def _models_asked(client: Client, identity: str) -> RenderableType:
     path = f"executions/{identity}/model-calls"
-    return model_calls_view(client.listed(path, {}, CALLS_SHOWN), client.ask("GET", path, params={"limit": 1})["total"])
+    return models_asked_view(
+        client.listed(path, {}, CALLS_SHOWN), client.ask("GET", path, params={"limit": 1})["total"]
+    )
 
 
 def _run_here(definition: dict[str, Any], value: Any, console: Console, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ import io
 from rich.console import Console
 
 from cluster.showing import show_execution
+from cluster.tables import models_asked_view
 
 
 def shown(output: object, *nodes: dict[str, object], status: str = "completed") -> str:
@@ -97,3 +98,25 @@ def test_a_message_that_goes_on_and_on_is_cut():
     text = shown({}, node("one", status="failed", error={"message": "long " * 200}))
     assert "…" in text
     assert len(text.splitlines()) < 20
+
+
+def test_what_models_were_asked_is_a_line_for_each_node_and_model():
+    embed = {
+        "node_id": "embed",
+        "model": "minilm",
+        "device": "cpu",
+        "gpu_ids": ["0"],
+        "batch_sizes": [64, 12],
+        "prompt_tokens": 100,
+        "completion_tokens": 0,
+        "duration_ms": 1.4,
+    }
+    ask = {**embed, "node_id": "ask", "model": "smol", "gpu_ids": [], "batch_sizes": [7], "completion_tokens": 5}
+    total = {"calls": 3, "total_tokens": 305, "cost_usd": "0", "costs_unknown": 0}
+    console = Console(file=io.StringIO(), width=80)
+
+    console.print(models_asked_view([embed, ask, embed], total))
+
+    lines = [" ".join(line.replace("│", " ").split()) for line in console.file.getvalue().splitlines()]
+    assert "embed minilm cpu gpu 0 4 x 12-64 200 3" in lines
+    assert "ask smol cpu 7 100 + 5 1" in lines
