@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from nodes.asking import asked
 from nodes.chats import MODEL_PROPERTIES, Answer, ask, request_of
 from nodes.lineage import carried
 from nodes.toolbox import (
@@ -24,7 +25,7 @@ from workflow.errors import NodeError
 from workflow.models import ChatRequest, Message, Role, Usage
 from workflow.spec import MAIN, Config, Effect, Example, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
 from workflow.states import ExecutionStatus
-from workflow.waiting import ChildState, NewRequest, Request, RequestStatus, RequestType, Suspend, Wake
+from workflow.waiting import ChildState, NewRequest, Request, RequestStatus, RequestType, Suspend
 
 MODEL_TIMEOUT_MS = 300_000
 RESULT_CHARS_MAX = 20_000
@@ -199,8 +200,8 @@ class _Agent:
         return answer
 
     def _request(self, messages: list[Message], **more: Any) -> ChatRequest:
-        asked = request_of(self._config, messages, self._context, **more)
-        return replace(asked, timeout_ms=min(asked.timeout_ms, MODEL_TIMEOUT_MS))
+        request = request_of(self._config, messages, self._context, **more)
+        return replace(request, timeout_ms=min(request.timeout_ms, MODEL_TIMEOUT_MS))
 
     def _check_budget(self, work: _Work) -> None:
         limit = self._config.get("max_total_tokens")
@@ -219,7 +220,7 @@ class _Agent:
         place = place_of(self._index, turn, number)
         if tool.get("approval"):
             decided = await self._approval(tool, called.arguments, place)
-            if decided.status is RequestStatus.PENDING:
+            if isinstance(decided, Suspend):
                 work.waits = True
                 return ""
             if decided.status is not RequestStatus.APPROVED:
@@ -251,26 +252,21 @@ class _Agent:
             return f"{error.code}: {error.message}"
         return ""
 
-    async def _approval(self, tool: JsonObject, arguments: JsonObject, place: int) -> Request:
-        requests = self._context.requests.at(place)
-        found = await requests.look(expire=self._context.woken is Wake.TIME)
-        if found is not None:
-            return found
-        return await requests.open(
-            NewRequest(
-                type=RequestType.APPROVAL,
-                title=f"May the agent {self._context.node_id} call {tool['name']}?"[:200],
-                message=tool["description"],
-                context={"tool": tool["name"], "arguments": arguments},
-                allowed_roles=self._config.get("approvers") or (),
-            )
+    async def _approval(self, tool: JsonObject, arguments: JsonObject, place: int) -> Request | Suspend:
+        new = NewRequest(
+            type=RequestType.APPROVAL,
+            title=f"May the agent {self._context.node_id} call {tool['name']}?"[:200],
+            message=tool["description"],
+            context={"tool": tool["name"], "arguments": arguments},
+            allowed_roles=self._config.get("approvers") or (),
         )
+        return await asked(self._context, lambda: new, self._context.requests.at(place))
 
     async def _given(self, work: _Work, answer: Answer, turns: int) -> JsonObject:
         if self._config.get("schema"):
             said = Message(role=Role.ASSISTANT, content=answer.result.content)
-            asked = Message(role=Role.USER, content="Give that answer as JSON.")
-            request = self._request([*work.messages, said, asked], schema=self._config["schema"])
+            wish = Message(role=Role.USER, content="Give that answer as JSON.")
+            request = self._request([*work.messages, said, wish], schema=self._config["schema"])
             answer = await ask(self._context, request, f"{self._index}:data", self._index, again=True)
             work.usage += answer.result.usage
         result = replace(answer.result, usage=work.usage, tool_calls=())

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from nodes.chats import AT_ONCE, MODEL_PROPERTIES, Answer, ask, request_of
-from nodes.concurrently import for_each
+from nodes.concurrently import for_each, side_by_side
 from nodes.lineage import carried
 from nodes.passages import cut, token_counter
 from workflow.errors import NodeError
@@ -121,18 +121,11 @@ async def _shorter(
     context: NodeContext, config: Mapping[str, Any], parts: Sequence[str], name: str
 ) -> tuple[str, Usage]:
     """Return the summaries of the parts, one after the other, and what they took."""
-    room = asyncio.Semaphore(PARTS_AT_ONCE)
-
-    async def one(number: int, part: str) -> Answer:
-        async with room:
-            return await _ask(context, config, part, f"{name}:{number}", 0, aloud=False)
-
-    tasks = [asyncio.ensure_future(one(number, part)) for number, part in enumerate(parts)]
-    try:
-        answers = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+    answers = await side_by_side(
+        len(parts),
+        PARTS_AT_ONCE,
+        lambda number: _ask(context, config, parts[number], f"{name}:{number}", 0, aloud=False),
+    )
     text = "\n\n".join(answer.result.content.strip() for answer in answers)
     return text, sum((answer.result.usage for answer in answers), Usage())
 

@@ -34,29 +34,29 @@ RECONNECT_MS = 500
 CONNECT_TIMEOUT_S = 5
 
 
-class Notifier:
-    """Sends coalesced notifications. `notify` never waits nor fails; while the database is away, hints are lost."""
+class Sending:
+    """Sends what a subclass has pending on a connection of its own, again and again; while the database is away it is lost."""
 
-    def __init__(self, dsn: str, *, application_name: str = "rayloom-notifier", interval_ms: int = INTERVAL_MS) -> None:
+    def __init__(self, dsn: str, *, application_name: str) -> None:
         self._dsn = dsn
         self._application_name = application_name
-        self._interval_ms = interval_ms
-        self._pending: dict[str, set[UUID]] = {}
-        self._hints = 0
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
-    def notify(self, channel: str, identity: UUID | None = None) -> None:
-        """Have the channel's listeners woken soon, with this id in the payload where one is given."""
-        ids = self._pending.setdefault(channel, set())
-        if identity is not None and len(ids) < PENDING_IDS_MAX:
-            ids.add(identity)
-        self._hints += 1
+    def _taken(self) -> tuple[list[tuple[str, str]], float]:
+        """Take what is pending: (channel, payload) of each notification, and how many milliseconds the next sending waits."""
+        raise NotImplementedError
+
+    def _is_pending(self) -> bool:
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        """Have what has become pending sent soon."""
         self._arrived.set()
         if self._task is None and not self._closing:
             self._task = asyncio.get_running_loop().create_task(
-                self._run(), name="notifier", context=contextvars.Context()
+                self._run(), name=self._application_name, context=contextvars.Context()
             )
 
     async def close(self) -> None:
@@ -68,17 +68,16 @@ class Notifier:
 
     async def _run(self) -> None:
         connection: AsyncConnection[TupleRow] | None = None
-        while self._pending or not self._closing:
+        while self._is_pending() or not self._closing:
             self._arrived.clear()
-            if not self._pending:
+            if not self._is_pending():
                 await self._arrived.wait()
                 continue
-            batch, self._pending = self._pending, {}
-            crowded, self._hints = self._hints > CROWD, 0
+            notices, pause_ms = self._taken()
             try:
                 connection = connection or await connect(self._dsn, self._application_name)
-                await self._send(connection, batch)
-                pause_ms = self._interval_ms * (CROWDED_TIMES if crowded else 1)
+                channels, texts = zip(*notices, strict=True)
+                await connection.execute(NOTIFY, (list(channels), list(texts)))
             except (psycopg.Error, OSError):
                 if connection is not None:
                     await connection.close()
@@ -89,10 +88,32 @@ class Notifier:
         if connection is not None:
             await connection.close()
 
-    async def _send(self, connection: AsyncConnection[TupleRow], batch: Mapping[str, set[UUID]]) -> None:
+
+class Notifier(Sending):
+    """Sends coalesced notifications. `notify` never waits nor fails; while the database is away, hints are lost."""
+
+    def __init__(self, dsn: str, *, application_name: str = "rayloom-notifier", interval_ms: int = INTERVAL_MS) -> None:
+        super().__init__(dsn, application_name=application_name)
+        self._interval_ms = interval_ms
+        self._pending: dict[str, set[UUID]] = {}
+        self._hints = 0
+
+    def notify(self, channel: str, identity: UUID | None = None) -> None:
+        """Have the channel's listeners woken soon, with this id in the payload where one is given."""
+        ids = self._pending.setdefault(channel, set())
+        if identity is not None and len(ids) < PENDING_IDS_MAX:
+            ids.add(identity)
+        self._hints += 1
+        self._begin()
+
+    def _is_pending(self) -> bool:
+        return bool(self._pending)
+
+    def _taken(self) -> tuple[list[tuple[str, str]], float]:
+        batch, self._pending = self._pending, {}
+        crowded, self._hints = self._hints > CROWD, 0
         notices = [(channel, payload) for channel, ids in batch.items() for payload in payloads(ids)]
-        channels, texts = zip(*notices, strict=True)
-        await connection.execute(NOTIFY, (list(channels), list(texts)))
+        return notices, self._interval_ms * (CROWDED_TIMES if crowded else 1)
 
 
 async def connect(dsn: str, application_name: str) -> AsyncConnection[TupleRow]:

@@ -33,8 +33,13 @@ OF_MODELS = (
         name="call-before-the-approval",
         why="an agent calls a tool that somebody must approve before anybody has",
         file="nodes/ai_agent.py",
-        old="            if decided.status is RequestStatus.PENDING:\n",
-        new="            if False:\n",
+        old=(
+            "            if isinstance(decided, Suspend):\n"
+            "                work.waits = True\n"
+            '                return ""\n'
+            "            if decided.status is not RequestStatus.APPROVED:\n"
+        ),
+        new="            if isinstance(decided, Request) and decided.status is not RequestStatus.APPROVED:\n",
         tests=("tests/unit/nodes/test_ai_agent.py::test_a_call_that_somebody_must_approve",),
     ),
     Mutant(
