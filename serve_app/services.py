@@ -58,7 +58,7 @@ from workflow.ledger import Ledger
 from workflow.models import Models
 from workflow.ports import Accepted, Ending, ExecutionView, Isolation, NewExecution
 from workflow.spec import Catalog, JsonObject
-from workflow.sub_workflows import names_of
+from workflow.sub_workflows import callers_of
 
 ACCEPT_BATCH_MAX = 128
 ACCEPT_LIMITED_BATCH_MAX = 32
@@ -257,7 +257,7 @@ def _recorded(
 def _document_reader(config: ApiConfig, catalog: Catalog, connections: Pool) -> DocumentReader:
     return DocumentReader(
         Compiler(catalog, nodes_max=config.limits.nodes_max, syntax=expression_faults),
-        CallChecks(PostgresSubWorkflows(connections).below, names_of(catalog), config.limits.depth_max),
+        CallChecks(PostgresSubWorkflows(connections).below, callers_of(catalog), config.limits.depth_max),
     )
 
 

@@ -1,25 +1,30 @@
 """What workflows execute, and what those execute, as far down as may matter: one statement over the documents that are stored."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from store.arrays import ints, texts, uuids
 from store.engine import Pool
 from store.outages import connection_of
 from workflow.lifecycle import WorkflowStatus
-from workflow.sub_workflows import Known, Target
+from workflow.sub_workflows import Callers, Known, Target
 
 LOOKED_AT_MAX = 400
 """So many targets are looked at, the nearest first; what more there are is judged when it is to be executed."""
 
 EXECUTED = r"""
-SELECT DISTINCT (n.value -> 'config' ->> 'workflow_id')::uuid AS workflow_id,
-    (n.value -> 'config' ->> 'version')::numeric::int AS version
+SELECT DISTINCT (c.says ->> 'workflow_id')::uuid AS workflow_id, (c.says ->> 'version')::numeric::int AS version
 FROM json_array_elements(v.nodes) AS n
-WHERE n.value ->> 'type' = ANY(%(names)s) AND n.value ->> 'disabled' IS DISTINCT FROM 'true'
-    AND n.value ->> 'pinned' IS NULL
-    AND n.value -> 'config' ->> 'workflow_id' ~* '^[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}$'
-    AND COALESCE(n.value -> 'config' ->> 'version', '1') ~ '^[1-9][0-9]{0,8}(\.0)?$'
+CROSS JOIN LATERAL (
+    SELECT n.value -> 'config' AS says WHERE n.value ->> 'type' = ANY(%(nodes)s)
+    UNION ALL
+    SELECT t.value FROM json_array_elements(
+        CASE json_typeof(n.value -> 'config' -> 'tools') WHEN 'array' THEN n.value -> 'config' -> 'tools' ELSE '[]' END
+    ) AS t WHERE n.value ->> 'type' = ANY(%(tools)s)
+) AS c
+WHERE n.value ->> 'disabled' IS DISTINCT FROM 'true' AND n.value ->> 'pinned' IS NULL
+    AND c.says ->> 'workflow_id' ~* '^[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}$'
+    AND COALESCE(c.says ->> 'version', '1') ~ '^[1-9][0-9]{0,8}(\.0)?$'
 """
 """What the document of a version `v` executes: `workflow.sub_workflows.calls_of`, for what is stored."""
 
@@ -55,17 +60,15 @@ class PostgresSubWorkflows:
         self._pool = pool
 
     async def below(
-        self, workspace_id: UUID, targets: Sequence[Target], names: Collection[str], depth_max: int
+        self, workspace_id: UUID, targets: Sequence[Target], callers: Callers, depth_max: int
     ) -> dict[Target, Known | None]:
-        """Return what is known of the targets and of all that they lead to, `depth_max` levels below them; None of what is not there.
-
-        `names` are those by which documents mean the node type that executes workflows.
-        """
+        """Return what is known of the targets and of all that they lead to, `depth_max` levels below them; None of what is not there."""
         parameters = {
             "workspace": workspace_id,
             "workflows": uuids(target.workflow_id for target in targets),
             "versions": ints(target.version for target in targets),
-            "names": texts(names),
+            "nodes": texts(callers.nodes),
+            "tools": texts(callers.tools),
             "depth_max": depth_max,
             "looked_at_max": LOOKED_AT_MAX,
         }

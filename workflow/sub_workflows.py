@@ -4,8 +4,9 @@ Judged is what a document says in so many words. What an expression chooses, and
 workflows, is judged when the execution is to begin.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from workflow.document import Document
@@ -15,6 +16,8 @@ from workflow.spec import Catalog
 
 EXECUTES = "action.execute_workflow"
 """The node type that executes other workflows."""
+CHOOSES = "ai.agent"
+"""The node type whose tools may be workflows."""
 VERSION_MAX = 999_999_999
 _CHAIN_SHOWN_MAX = 6
 
@@ -38,29 +41,38 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A node that executes a workflow; `target` is None where what it names is the id of nothing."""
+    """What executes a workflow: a node, or a tool of one; `target` is None where what it names is the id of nothing."""
 
     node_id: str
     named: str
     target: Target | None
+    field: str = "config.workflow_id"
 
 
-def names_of(catalog: Catalog) -> tuple[str, ...]:
-    """Return the names by which a document may mean the node type that executes workflows; none where there is no such type."""
-    found = catalog.get(EXECUTES)
-    return () if found is None else (found.spec.type, *found.spec.aliases)
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """The names by which documents mean the node types that execute workflows: as a node, and as the tools of one."""
+
+    nodes: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
 
 
-def calls_of(document: Document, names: Collection[str]) -> list[Call]:
-    """Return the nodes that execute a workflow which the document names: not those that are disabled, or give pinned data."""
-    found = []
+def callers_of(catalog: Catalog) -> Callers:
+    """Return the names of what executes workflows; none where there is no such type."""
+    return Callers(nodes=_names(catalog, EXECUTES), tools=_names(catalog, CHOOSES))
+
+
+def calls_of(document: Document, callers: Callers) -> list[Call]:
+    """Return what executes a workflow which the document names: not nodes that are disabled, or give pinned data."""
+    found: list[Call] = []
     for node in document.nodes:
-        if node.type not in names or node.disabled or node.pinned is not None:
+        if node.disabled or node.pinned is not None:
             continue
-        named, version = node.config.get("workflow_id"), node.config.get("version")
-        whole = isinstance(version, int | float) and 1 <= version <= VERSION_MAX and version == int(version)
-        if isinstance(named, str) and "{{" not in named and (version is None or whole):
-            found.append(Call(node.id, named, _target(named, None if version is None else int(version))))
+        if node.type in callers.nodes:
+            found += _call(node.id, node.config, "config.workflow_id")
+        elif node.type in callers.tools:
+            for number, tool in enumerate(_tools(node.config)):
+                found += _call(node.id, tool, f"config.tools.{number}.workflow_id")
     return found
 
 
@@ -79,8 +91,7 @@ def call_findings(
     """
     ways = _Ways(below, own)
     for call in calls:
-        known = None if call.target is None else below.get(call.target)
-        field = "config.workflow_id"
+        known, field = None if call.target is None else below.get(call.target), call.field
         if call.target is not None and (circle := ways.circle(call.target)):
             message = f"a workflow cannot execute itself, not by way of others either: {ways.shown(circle)}"
             yield error("circular_sub_workflow", message, call.node_id, field)
@@ -96,6 +107,26 @@ def call_findings(
         elif known is not None and known.status not in EXECUTABLE:
             message = f"the workflow {known.name!r} is {known.status.value}, so it is not executed"
             yield warning(f"sub_workflow_{known.status.value}", message, call.node_id, field)
+
+
+def _names(catalog: Catalog, node_type: str) -> tuple[str, ...]:
+    found = catalog.get(node_type)
+    return () if found is None else (found.spec.type, *found.spec.aliases)
+
+
+def _tools(config: Mapping[str, Any]) -> list[Any]:
+    tools = config.get("tools")
+    return tools if isinstance(tools, list) else []
+
+
+def _call(node_id: str, says: Any, field: str) -> Iterator[Call]:
+    """Give the call that a config, or a tool in one, describes, if it says in so many words of what."""
+    if not isinstance(says, dict):
+        return
+    named, version = says.get("workflow_id"), says.get("version")
+    whole = isinstance(version, int | float) and 1 <= version <= VERSION_MAX and version == int(version)
+    if isinstance(named, str) and "{{" not in named and (version is None or whole):
+        yield Call(node_id, named, _target(named, None if version is None else int(version)), field)
 
 
 def _target(named: str, version: int | None) -> Target | None:

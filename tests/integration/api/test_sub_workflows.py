@@ -11,7 +11,7 @@ import psycopg
 from store.sub_workflows import PostgresSubWorkflows
 from tests.integration.api.conftest import Api
 from workflow.document import parse_document
-from workflow.sub_workflows import Target, calls_of, targets_of
+from workflow.sub_workflows import Callers, Target, calls_of, targets_of
 
 
 def calling(*workflows: object, name: str = "w", **config: Any) -> dict[str, Any]:
@@ -23,6 +23,21 @@ def calling(*workflows: object, name: str = "w", **config: Any) -> dict[str, Any
         "name": name,
         "nodes": [{"id": "t", "type": "trigger.manual"}, *calls],
         "connections": [{"source": "t", "target": call["id"]} for call in calls],
+    }
+
+
+def choosing(*workflows: object) -> dict[str, Any]:
+    tools = [
+        {"name": f"t{place}", "description": "a tool", "workflow_id": str(workflow)}
+        for place, workflow in enumerate(workflows)
+    ]
+    return {
+        "name": "w",
+        "nodes": [
+            {"id": "t", "type": "trigger.manual"},
+            {"id": "a", "type": "ai.agent", "config": {"prompt": "hello", "tools": tools}},
+        ],
+        "connections": [{"source": "t", "target": "a"}],
     }
 
 
@@ -51,6 +66,26 @@ async def test_a_circle_is_refused_when_the_last_of_it_is_stored(api: Api):
     itself = await api.call("PUT", f"workflows/{first}", json=calling(first))
     assert codes(itself) == ["circular_sub_workflow"]
     assert (await api.call("GET", f"workflows/{first}")).json()["version"] == 1
+
+
+async def test_a_circle_by_way_of_the_tools_of_an_agent_is_refused_too(api: Api):
+    first = await made(api)
+    second = await made(api, first)
+    third = await api.call("POST", "workflows", json=choosing(second))
+    fourth = await made(api, third.json()["id"])
+
+    directly = await api.call("PUT", f"workflows/{first}", json=choosing(first))
+    below = await api.call("PUT", f"workflows/{first}", json=choosing(uuid4(), fourth))
+    above = await api.call("PUT", f"workflows/{first}", json=calling(fourth))
+
+    assert [(found["code"], found["field"]) for found in directly.json()["findings"]] == [
+        ("circular_sub_workflow", "config.tools.0.workflow_id")
+    ]
+    missing, circle = below.json()["findings"]
+    assert (missing["code"], missing["field"]) == ("sub_workflow_not_found", "config.tools.0.workflow_id")
+    assert (circle["code"], circle["field"]) == ("circular_sub_workflow", "config.tools.1.workflow_id")
+    assert circle["message"].endswith("this workflow → 'w' → 'w' → 'w' → this workflow")
+    assert codes(above) == ["circular_sub_workflow"]
 
 
 async def test_what_is_in_no_circle_or_disabled_is_stored(api: Api):
@@ -172,7 +207,11 @@ async def test_the_statement_and_the_reading_of_a_document_mean_the_same_calls(a
     document = calling(*[uuid4() for _ in variants])
     for node, variant in zip(document["nodes"][1:], variants, strict=True):
         node.update(variant)
-    names = ("action.execute_workflow", "execute_workflow", "sub_workflow", "subworkflow")
+    for place, agent in enumerate((choosing(uuid4(), "none", uuid4().hex), choosing(uuid4()), choosing())):
+        document["nodes"].append({**agent["nodes"][1], "id": f"a{place}", "disabled": place == 1})
+    names = Callers(
+        nodes=("action.execute_workflow", "execute_workflow", "sub_workflow", "subworkflow"), tools=("ai.agent",)
+    )
     response = await api.call("POST", "workflows", json=document)
     assert response.status_code == 201, response.text
     stored = Target(UUID(response.json()["id"]))
@@ -182,8 +221,8 @@ async def test_the_statement_and_the_reading_of_a_document_mean_the_same_calls(a
     known = below[stored]
     assert known is not None
     assert set(known.executes) == set(targets_of(calls_of(parse_document(document), names)))
-    assert len(known.executes) == 5
-    assert [below[one] for one in known.executes] == [None] * 5
+    assert len(known.executes) == 7
+    assert [below[one] for one in known.executes] == [None] * 7
 
 
 async def test_a_document_with_many_calls_is_validated_soon(api: Api):

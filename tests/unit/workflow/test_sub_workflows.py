@@ -12,9 +12,19 @@ from workflow.document import parse_document
 from workflow.findings import Severity
 from workflow.lifecycle import EXECUTABLE, WorkflowStatus
 from workflow.spec import Catalog, NodeType
-from workflow.sub_workflows import VERSION_MAX, Call, Known, Target, call_findings, calls_of, names_of, targets_of
+from workflow.sub_workflows import (
+    VERSION_MAX,
+    Call,
+    Callers,
+    Known,
+    Target,
+    call_findings,
+    callers_of,
+    calls_of,
+    targets_of,
+)
 
-NAMES = ("action.execute_workflow", "sub_workflow")
+CALLERS = Callers(nodes=("action.execute_workflow", "sub_workflow"), tools=("ai.agent",))
 DEPTH_MAX = 3
 
 
@@ -124,7 +134,7 @@ def test_only_what_a_document_says_in_so_many_words_is_a_call():
     id_ = str(UUID(int=5))
 
     def call(node: str, **config: object) -> dict[str, object]:
-        return {"id": node, "type": NAMES[0], "config": {"workflow_id": id_, **config}}
+        return {"id": node, "type": CALLERS.nodes[0], "config": {"workflow_id": id_, **config}}
 
     document = parse_document(
         {
@@ -150,7 +160,7 @@ def test_only_what_a_document_says_in_so_many_words_is_a_call():
             "connections": [],
         }
     )
-    calls = calls_of(document, NAMES)
+    calls = calls_of(document, CALLERS)
     plain, second = Target(UUID(int=5)), Target(UUID(int=5), 2)
     assert [(one.node_id, one.target) for one in calls] == [
         ("plain", plain),
@@ -169,8 +179,36 @@ def test_only_what_a_document_says_in_so_many_words_is_a_call():
 def test_every_name_of_the_node_type_is_known_and_none_where_there_is_no_such_type():
     executes = node_type("action.execute_workflow")
     executes = NodeType(replace(executes.spec, aliases=("sub_workflow",)), executes.run)
-    assert names_of(Catalog({executes.spec.type: executes})) == NAMES
-    assert names_of(Catalog({})) == ()
+    agent = node_type("ai.agent")
+    assert callers_of(Catalog({one.spec.type: one for one in (executes, agent)})) == CALLERS
+    assert callers_of(Catalog({})) == Callers()
+
+
+def test_the_tools_of_an_agent_are_calls_each_in_its_own_field():
+    id_ = str(UUID(int=5))
+    tools = [
+        {"name": "a", "description": "a", "workflow_id": id_},
+        {"name": "b", "description": "b", "collection": ""},
+        {"name": "c", "description": "c", "workflow_id": "nothing"},
+        {"name": "d", "description": "d", "workflow_id": "{{ $vars.d }}"},
+        "no tool",
+    ]
+    nodes = [
+        {"id": "agent", "type": "ai.agent", "config": {"tools": tools}},
+        {"id": "bare", "type": "ai.agent", "config": {}},
+        {"id": "odd", "type": "ai.agent", "config": {"tools": "{{ $vars.tools }}"}},
+        {"id": "off", "type": "ai.agent", "config": {"tools": tools}, "disabled": True},
+        {"id": "other", "type": "logic.noop", "config": {"tools": tools}},
+    ]
+
+    calls = calls_of(parse_document({"name": "w", "nodes": nodes, "connections": []}), CALLERS)
+
+    assert calls == [
+        Call("agent", id_, Target(UUID(int=5)), "config.tools.0.workflow_id"),
+        Call("agent", "nothing", None, "config.tools.2.workflow_id"),
+    ]
+    known = {Target(UUID(int=5)): None}
+    assert [finding.field for finding in call_findings(calls, known, None, DEPTH_MAX)] == [call.field for call in calls]
 
 
 NODE = st.sampled_from(["a", "b", "c", "d", "e", "a2", "b2"])
