@@ -59,12 +59,18 @@ def template_database(postgres_server: EmbeddedServer) -> str:
 @pytest.fixture
 def dsn(postgres_server: EmbeddedServer, template_database: str) -> Iterator[str]:
     """A fresh, migrated database."""
+    with copied(postgres_server, template_database) as dsn:
+        yield dsn
+
+
+@contextmanager
+def copied(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """Make a database like another one, to which nobody is connected; drop it at the end."""
     name = f"test_{os.getpid()}_{secrets.token_hex(6)}"
     database = sql.Identifier(name)
-    template = sql.Identifier(template_database)
-    run_sql(postgres_server.dsn, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(database, template))
-    yield database_dsn(postgres_server, name)
-    run_sql(postgres_server.dsn, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+    run_sql(server.dsn, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(database, sql.Identifier(template)))
+    yield database_dsn(server, name)
+    run_sql(server.dsn, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
 
 
 @pytest.fixture

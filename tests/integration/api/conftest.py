@@ -1,7 +1,7 @@
 """The whole API without Ray: the real application and a real execution process in one event loop, over real PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx2
 import psycopg
 import pytest
+from psycopg import sql
 
 from actors.config import PoolConfig
 from actors.line import Line
@@ -22,7 +23,9 @@ from serve_app.services import open_services
 from store.accounts import Accounts, Role
 from store.api_keys import ApiKeys, new_key
 from store.bootstrap import bootstrap
+from store.embedded import EmbeddedServer
 from store.engine import StoreConfig, make_engine
+from tests.conftest import copied, database_dsn, run_sql
 from tests.models import WordModels
 from workflow.ports import Claimed
 
@@ -73,6 +76,7 @@ class OneProcessPool:
         return
 
 
+INHABITED = "template_inhabited"
 LINK_KEY = "5f" * 32
 MODELS = ModelsConfig(
     embedding="words",
@@ -122,12 +126,37 @@ def models() -> ModelsConfig:
     return MODELS
 
 
-@pytest.fixture
-async def api(dsn: str, models: ModelsConfig) -> AsyncIterator[Api]:
-    owner_key = new_key()
+@dataclass(frozen=True)
+class Inhabitants:
+    """Who there is in every test's database: hashing their passwords anew for each would take half of its time."""
+
+    workspace_id: UUID
+    keys: dict[str, str]
+    elsewhere: UUID
+
+
+@pytest.fixture(scope="session")
+def inhabitants(postgres_server: EmbeddedServer, template_database: str) -> Inhabitants:
+    """Make the database that those of the tests are copied from: one workspace with each role, one of a stranger."""
+    inhabited = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        sql.Identifier(INHABITED), sql.Identifier(template_database)
+    )
+    run_sql(postgres_server.dsn, inhabited)
+    dsn, owner_key = database_dsn(postgres_server, INHABITED), new_key()
     made = bootstrap(dsn, email="owner@example.org", password="a password", workspace_name="first", api_key=owner_key)
-    others, elsewhere = await _other_keys(dsn, made.workspace_id)
-    keys = {"owner": owner_key, **others}
+    others, elsewhere = asyncio.run(_other_keys(dsn, made.workspace_id))
+    return Inhabitants(made.workspace_id, {"owner": owner_key, **others}, elsewhere)
+
+
+@pytest.fixture
+def dsn(postgres_server: EmbeddedServer, inhabitants: Inhabitants) -> Iterator[str]:
+    """A fresh database with the inhabitants."""
+    with copied(postgres_server, INHABITED) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+async def api(dsn: str, models: ModelsConfig, inhabitants: Inhabitants) -> AsyncIterator[Api]:
     config = PoolConfig(
         dsn=dsn,
         cluster_id="test",
@@ -151,7 +180,7 @@ async def api(dsn: str, models: ModelsConfig) -> AsyncIterator[Api]:
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
-            yield Api(client, made.workspace_id, keys, pool, elsewhere)
+            yield Api(client, inhabitants.workspace_id, inhabitants.keys, pool, inhabitants.elsewhere)
     await process.close()
 
 
