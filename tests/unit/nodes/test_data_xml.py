@@ -62,14 +62,14 @@ ATTACKS = [
 
 @pytest.mark.parametrize(("text", "code"), ATTACKS, ids=lambda value: (value or "")[:30])
 async def test_attacks_end_soon(run_node, text, code):
-    began = time.monotonic()
+    began_s = time.process_time()
     if code is None:
         await parsed(run_node, text)
     else:
         with pytest.raises(NodeError) as caught:
             await parsed(run_node, text)
         assert caught.value.code == code
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began_s < 2
 
 
 NAMES = st.sampled_from(["a", "b", "c-d", "e.f", "ü"])
