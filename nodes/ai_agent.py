@@ -21,6 +21,7 @@ from nodes.toolbox import (
     tool_problems,
     understood,
 )
+from workflow.answers import ROLES
 from workflow.errors import NodeError
 from workflow.models import ChatRequest, Message, Role, Usage
 from workflow.spec import MAIN, Config, Effect, Example, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
@@ -31,7 +32,7 @@ MODEL_TIMEOUT_MS = 300_000
 RESULT_CHARS_MAX = 20_000
 """What a model is told of a tool's result at most."""
 STEP_CHARS_MAX = 2_000
-ROLES = ["owner", "admin", "member", "viewer"]
+
 LAST_TURN = "Answer now, with what you know; there are no more calls of tools."
 TOO_MANY_CALLS = f"no more than {CALLS_MAX} calls at once: make this one later"
 
@@ -117,7 +118,7 @@ SPEC = NodeSpec(
             },
             "approvers": {
                 "type": "array",
-                "items": {"enum": ROLES},
+                "items": {"enum": list(ROLES)},
                 "uniqueItems": True,
                 "title": "Who may approve",
                 "description": "Roles; without any, every member who may edit.",

@@ -6,13 +6,13 @@ from nodes.asking import asked
 from nodes.forms import form_problems
 from nodes.lineage import carried
 from nodes.spans import span_ms, span_schema
+from workflow.answers import ROLES
 from workflow.errors import NodeError
 from workflow.spec import Config, Effect, Example, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
 from workflow.waiting import NewRequest, Request, RequestStatus, RequestType, Suspend
 
 APPROVED, REJECTED, ANSWERED, TIMEOUT = "approved", "rejected", "answered", "timeout"
 HANDLE_BY_ACTION = {"approve": APPROVED, "reject": REJECTED}
-ROLES = ["owner", "admin", "member", "viewer"]
 
 SPEC = NodeSpec(
     type="hitl.request",
@@ -98,7 +98,7 @@ SPEC = NodeSpec(
             },
             "allowed_roles": {
                 "type": "array",
-                "items": {"enum": ROLES},
+                "items": {"enum": list(ROLES)},
                 "uniqueItems": True,
                 "title": "Who may answer",
                 "description": "Roles; without any, every member who may edit. Whoever has the link may answer, too.",
@@ -114,7 +114,7 @@ SPEC = NodeSpec(
                 "Remind after", "From then on the request is shown as `reminded`, until somebody decides."
             ),
             "escalate_after": span_schema("Escalate after", "From then on `escalate_to` may answer, too."),
-            "escalate_to": {"enum": ROLES, "title": "Escalate to", "description": "A role."},
+            "escalate_to": {"enum": list(ROLES), "title": "Escalate to", "description": "A role."},
         },
         "required": ["title"],
         "additionalProperties": False,

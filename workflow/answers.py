@@ -10,6 +10,8 @@ from workflow.schemas import violations
 from workflow.waiting import Recovery, RequestStatus, RequestType
 
 OWNER = "owner"
+ROLES = (OWNER, "admin", "member", "viewer")
+"""What members of a workspace are."""
 EDITORS = ("member", "admin", "owner")
 """Who may answer where a request names no roles."""
 APPROVE, REJECT = "approve", "reject"

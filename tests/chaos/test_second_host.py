@@ -77,13 +77,13 @@ def start_tasks(instance: RunningInstance, host: ExtraHost) -> dict[UUID, int]:
 HOLD = """
 import time
 begun = time.time()
-time.sleep(2)
+time.sleep(4)
 return [{"begun": begun, "over": time.time()}]
 """
 
 
 def holding(node_id: str, **resources: Any) -> dict[str, Any]:
-    """Return a node that holds what it was given for two seconds, and says when."""
+    """Return a node that holds what it was given for four seconds, and says when."""
     return node(node_id, "action.code", {"cpu": 0.1, **resources}, code=HOLD, language="python")
 
 
