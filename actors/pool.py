@@ -120,10 +120,6 @@ class ActorPool:
         """Say what became of the row of an execution that was begun."""
         self._port.settle(member, execution_id, accepted=accepted)
 
-    def count_again(self, member: Member) -> None:
-        """Count one more execution on an actor that was chosen before."""
-        self._mine[member.lease_id] += 1
-
     async def _await_end(
         self, member: Member, end: Coroutine[Any, Any, Reply], answer: "asyncio.Future[Reply | None]"
     ) -> None:

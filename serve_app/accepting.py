@@ -19,10 +19,14 @@ from serve_app.once import key_reused
 from serve_app.queue_room import QueueRoom, queue_full
 from workflow.blobs import Blobs, put_apart
 from workflow.concurrency import shown_key
-from workflow.errors import Conflict, StoreUnavailable, Unavailable
+from workflow.errors import Conflict, Unavailable
 from workflow.lifecycle import EXECUTABLE, WorkflowStatus, state_conflict
 from workflow.ports import Accepted, Claimed, Isolation, NewExecution, Outcome
 from workflow.states import ExecutionStatus
+
+
+class VersionOutdated(Unavailable):
+    """Another version has become current than the one that the execution was made for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +36,10 @@ class Request:
     new: NewExecution
     workflow_name: str
     version: int | None
-    """The version that is expected to be pinned; None where the definition comes with the request."""
+    """The version that is pinned; None where the definition comes with the request."""
     definition: bytes
     waits: bool
     """Whether the caller waits for the end."""
-    definition_of: Callable[[int | None], Awaitable[bytes]]
-    """Gives the definition of the version that was pinned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ class Acceptor:
         new = replace(new, owner=member.lease_id)
         begun = None
         if new.idempotency is None:  # with a key, the row may turn out to be another execution's
-            begun = self._pool.begin(member, _claimed(request, request.version, request.definition))
+            begun = self._pool.begin(member, _claimed(request))
         answered: Accepted | None = None
         try:
             accepted = answered = await self._insert(new)
@@ -121,20 +123,16 @@ class Acceptor:
                 Outcome.CREATED,
                 ExecutionStatus.RUNNING,
             )
-            as_begun = mine and answered is not None and answered.workflow_version == request.version
             if begun is not None:
-                self._pool.settle(member, new.id, accepted=as_begun)
+                self._pool.settle(member, new.id, accepted=mine)
             elif not mine:
                 self._pool.release(member.lease_id)
         await self._check(accepted, new)
         if not mine:
             self._tell_of(accepted, new.isolation)
             return Submitted(accepted=accepted)
-        if begun is not None and as_begun:
-            return Submitted(accepted=accepted, member=member, reply=begun)
-        if begun is not None:  # another version had become current: what was begun is dropped, and gives its place back
-            self._pool.count_again(member)
-        return await self._push(request, accepted, member)
+        reply = begun if begun is not None else self._pool.push(member, _claimed(request))
+        return Submitted(accepted=accepted, member=member, reply=reply)
 
     async def _find_room(self, new: NewExecution, member: Member | None) -> None:
         """Raise `Overloaded` when it would have to be queued and the queue is full; what its key replays takes no room."""
@@ -166,17 +164,10 @@ class Acceptor:
             )
             self._room.leave(new.workspace_id, new.isolation, entered=new.owner is None, queued=queued)
 
-    async def _push(self, request: Request, accepted: Accepted, member: Member) -> Submitted:
-        try:
-            definition = await request.definition_of(accepted.workflow_version)
-        except StoreUnavailable:  # it is accepted: the actor's next renewal reads the row back
-            self._pool.release(member.lease_id)
-            return Submitted(accepted=accepted, member=member)
-        claimed = _claimed(request, accepted.workflow_version, definition)
-        return Submitted(accepted=accepted, member=member, reply=self._pool.push(member, claimed))
-
     async def _check(self, accepted: Accepted, new: NewExecution) -> None:
         """Raise what an outcome means to the caller, if it was not accepted."""
+        if accepted.outcome is Outcome.OUTDATED:
+            raise VersionOutdated("the workflow was changed just now: try again", "workflow_changed")
         if accepted.outcome is Outcome.NO_WORKFLOW and new.workflow_id is not None:
             # The insert itself decides; why it refused is worth a look only now.
             status = await self._status_of(new.workspace_id, new.workflow_id)
@@ -203,15 +194,15 @@ class Acceptor:
             self.queue_changed()
 
 
-def _claimed(request: Request, version: int | None, definition: bytes) -> Claimed:
+def _claimed(request: Request) -> Claimed:
     new = request.new
     return Claimed(
         id=new.id,
         workspace_id=new.workspace_id,
         workflow_id=new.workflow_id,
-        workflow_version=version,
+        workflow_version=request.version,
         workflow_name=request.workflow_name,
-        definition=definition,
+        definition=request.definition,
         input=new.input,
         epoch=1,
         last_seq=0,

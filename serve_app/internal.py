@@ -87,10 +87,5 @@ async def execute(
         idempotency=key,
     )
 
-    async def definition_of(_version: int | None) -> bytes:
-        return stored
-
-    asked = Request(
-        new=new, workflow_name=document.name, version=None, definition=stored, waits=waits, definition_of=definition_of
-    )
+    asked = Request(new=new, workflow_name=document.name, version=None, definition=stored, waits=waits)
     return await services.acceptor.accept(asked), new

@@ -45,9 +45,6 @@ async def _of_part(services: Services, whole: Request, document: Document, trigg
     await services.documents.compiled(written)
     definition = orjson.dumps(written)
 
-    async def definition_of(_version: int | None) -> bytes:
-        return definition
-
     new = replace(
         whole.new,
         definition=definition,
@@ -56,4 +53,4 @@ async def _of_part(services: Services, whole: Request, document: Document, trigg
         isolation=document.settings.isolation,
         trigger_type=trigger_type,
     )
-    return replace(whole, new=new, definition=definition, definition_of=definition_of)
+    return replace(whole, new=new, definition=definition)

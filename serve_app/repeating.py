@@ -114,7 +114,7 @@ async def with_last_data(services: Services, wish: Wish, workflow_id: UUID, node
     known = await _known(services, wish)
     if known is not None:
         return known
-    current = await services.versions.current(wish.workspace_id, workflow_id)
+    current = await services.versions.fresh(wish.workspace_id, workflow_id)
     written = orjson.loads(current.definition)
     direct, part = await services.documents.apart([written], lambda one: (sources(one, node_id), until(one, node_id)))
     last = await services.repeating.last_completed(wish.workspace_id, workflow_id, direct)

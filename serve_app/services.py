@@ -106,7 +106,7 @@ class Runnable:
 class Versions:
     """Remembers versions, which never change, and for a moment which one is current.
 
-    The insert pins whatever is current when it commits; if that is another one, it is fetched before the actor is called.
+    An execution of what is remembered is only made while that is the current one.
     """
 
     def __init__(self, workflows: Workflows, documents: DocumentReader) -> None:
@@ -131,6 +131,11 @@ class Versions:
             self._current.clear()
         self._current[workspace_id, workflow_id] = (time.monotonic() + CURRENT_TTL_S, number)
         return await self.version(workspace_id, workflow_id, number)
+
+    async def fresh(self, workspace_id: UUID, workflow_id: UUID) -> Runnable:
+        """Return the version that is current now. Raises `NotFound`."""
+        self.forget(workspace_id, workflow_id)
+        return await self.current(workspace_id, workflow_id)
 
     def forget(self, workspace_id: UUID, workflow_id: UUID) -> None:
         """A next version was made here: ask again which one is current."""

@@ -33,6 +33,7 @@ def accept_columns(batch: Sequence[NewExecution]) -> dict[str, Array]:
         "fingerprints": blobs(key.fingerprint if key else None for key in keys),
         "input_refs": _references(new.input_ref for new in batch),
         "versions": ints(new.workflow_version for new in batch),
+        "expected": ints(new.expected_version for new in batch),
     }
 
 

@@ -51,8 +51,8 @@ class PostgresExecutions:
     async def accept(self, batch: Sequence[NewExecution]) -> list[Accepted]:
         """Make the executions durable; one answer each, in order. Those without a concurrency key are one statement.
 
-        A workflow that is not there, or is in no state to be executed, is `NO_WORKFLOW`; what was accepted under the same
-        key before it came into that state is told all the same.
+        A workflow that is not there, or is in no state to be executed, is `NO_WORKFLOW`, one with another current version than the
+        expected one `OUTDATED`; what was accepted under the same key before it came into that state is told all the same.
         """
         if all(new.concurrency is None for new in batch):
             return (await self._accept_known(batch, self._fetch))[0]
@@ -105,19 +105,17 @@ class PostgresExecutions:
             return [], set()
         rows = await fetch(statements.ACCEPT, accept_columns(batch))
         answers: list[Accepted | None] = []
-        for new, (_, found, inserted, status, owner, version) in zip(batch, rows, strict=True):
+        for new, (_, found, inserted, status, owner, version, outdated) in zip(batch, rows, strict=True):
             if inserted:
                 stands = ExecutionStatus(status)
                 answers.append(
                     Accepted(outcome=Outcome.CREATED, id=new.id, status=stands, owner=owner, workflow_version=version)
                 )
+            elif outdated:
+                answers.append(Accepted(outcome=Outcome.OUTDATED, id=new.id))
             else:
                 answers.append(None if found else Accepted(outcome=Outcome.NO_WORKFLOW, id=new.id))
-        left = [
-            place
-            for place, answer in enumerate(answers)
-            if answer is None or (answer.outcome is Outcome.NO_WORKFLOW and batch[place].idempotency)
-        ]
+        left = [place for place, answer in enumerate(answers) if _may_be_there(answer, batch[place])]
         before = await self._accepted_before(batch, left, fetch) if left else {}
         created = {place for place, row in enumerate(rows) if row[2]}
         return [before.get(place, answer) for place, answer in enumerate(answers)], created
@@ -300,6 +298,13 @@ class PostgresExecutions:
         if not await self._read(reading.EXISTS, {"id": execution_id, "workspace": workspace_id}):
             raise reading.absent(execution_id)
         return await self._read(statement, parameters)
+
+
+def _may_be_there(answer: Accepted | None, new: NewExecution) -> bool:
+    """Whether what was not inserted now may have been accepted before."""
+    if answer is None or answer.outcome is Outcome.OUTDATED:
+        return True
+    return answer.outcome is Outcome.NO_WORKFLOW and new.idempotency is not None
 
 
 def _verdict(part: Flush, standing: tuple[int, int] | None) -> Verdict:

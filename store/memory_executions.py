@@ -219,6 +219,8 @@ class MemoryExecutions:
         key = (new.workspace_id, new.idempotency.key) if new.idempotency else None
         if new.workflow_id is not None and version is None and key not in self._store.keys:
             return Accepted(outcome=Outcome.NO_WORKFLOW, id=new.id)
+        if self._outdated(new) and key not in self._store.keys and new.id not in self._store.executions:
+            return Accepted(outcome=Outcome.OUTDATED, id=new.id)
         fingerprint, identity = self._store.keys.get(key, (b"", new.id)) if key else (b"", new.id)
         if key in self._store.keys and new.idempotency and fingerprint != new.idempotency.fingerprint:
             return Accepted(outcome=Outcome.KEY_MISMATCH, id=identity)
@@ -278,6 +280,12 @@ class MemoryExecutions:
         if workflow is None or workflow.archived or workflow.workspace_id != new.workspace_id:
             return None
         return new.workflow_version or max(workflow.versions)
+
+    def _outdated(self, new: NewExecution) -> bool:
+        workflow = self._store.workflows.get(new.workflow_id) if new.workflow_id else None
+        return (
+            new.expected_version is not None and workflow is not None and max(workflow.versions) != new.expected_version
+        )
 
     def _insert(self, new: NewExecution, version: int | None, *, pushed: bool, held: bool) -> None:
         now_ms = self._store.now_ms()

@@ -26,25 +26,25 @@ WITH input AS MATERIALIZED (
         %(ids)s::uuid[], %(workspaces)s::uuid[], %(workflows)s::uuid[], %(definitions)s::json[], %(inputs)s::json[],
         %(nodes_total)s::int[], %(trigger_types)s::text[], %(triggered_by)s::uuid[], %(isolations)s::text[],
         %(priorities)s::smallint[], %(owners)s::uuid[], %(keys)s::text[], %(fingerprints)s::bytea[], %(input_refs)s::json[],
-        %(versions)s::int[]
+        %(versions)s::int[], %(expected)s::int[]
     ) WITH ORDINALITY AS t (id, workspace_id, workflow_id, definition, input, nodes_total, trigger_type, triggered_by,
-        isolation, priority, owner, key, fingerprint, input_ref, wanted, place)
+        isolation, priority, owner, key, fingerprint, input_ref, wanted, expected, place)
 ), resolved AS MATERIALIZED (
-    SELECT i.*, COALESCE(i.wanted, w.version) AS version
+    SELECT i.*, COALESCE(i.wanted, w.version) AS version, (i.expected <> w.version) IS TRUE AS outdated
     FROM input i LEFT JOIN workflows w
         ON w.id = i.workflow_id AND w.workspace_id = i.workspace_id AND w.status IN ('draft', 'active')
     WHERE i.workflow_id IS NULL OR w.id IS NOT NULL
 ), keyed AS (
     INSERT INTO idempotency_keys (workspace_id, key, fingerprint, execution_id)
     SELECT DISTINCT ON (workspace_id, key) workspace_id, key, fingerprint, id
-    FROM resolved WHERE key IS NOT NULL ORDER BY workspace_id, key, place
+    FROM resolved WHERE key IS NOT NULL AND NOT outdated ORDER BY workspace_id, key, place
     ON CONFLICT DO NOTHING
     RETURNING execution_id
 ), placed AS MATERIALIZED (
     SELECT r.*, l.id IS NOT NULL AND NOT EXISTS (
         SELECT FROM executions q WHERE q.status = 'queued' AND q.isolation = 'pooled' AND NOT q.held) AS pushed
     FROM resolved r LEFT JOIN leases l ON l.id = r.owner AND {LIVE_LEASE}
-    WHERE r.key IS NULL OR (r.id IN (SELECT execution_id FROM keyed)) IS TRUE
+    WHERE NOT r.outdated AND (r.key IS NULL OR (r.id IN (SELECT execution_id FROM keyed)) IS TRUE)
 ), created AS (
     INSERT INTO executions (id, workspace_id, workflow_id, workflow_version, definition, input_data, input_ref, nodes_total,
         trigger_type, triggered_by, isolation, priority, status, owner, epoch, queued_at, claimed_at)
@@ -57,11 +57,12 @@ WITH input AS MATERIALIZED (
     RETURNING id, status, owner, workflow_version
 )
 SELECT i.place, r.id IS NOT NULL, c.id IS NOT NULL AND i.place = min(i.place) OVER (PARTITION BY i.id), c.status,
-    c.owner, c.workflow_version
+    c.owner, c.workflow_version, r.outdated
 FROM input i LEFT JOIN resolved r ON r.place = i.place LEFT JOIN created c ON c.id = i.id
 ORDER BY i.place
 """
-"""Insert a batch; for each: whether its workflow was found and may be executed, whether it was inserted, and as what."""
+"""Insert a batch; for each: whether its workflow was found and may be executed, whether it was inserted, as what, and whether
+another version is current than the one that was expected."""
 
 ACCEPTED_BEFORE = """
 SELECT i.place, COALESCE(k.execution_id, i.id), k.fingerprint, e.status, e.owner, e.workflow_version

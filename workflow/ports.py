@@ -106,6 +106,8 @@ class NewExecution:
     """With it the execution is never pushed, and held while the key's limit is reached."""
     workflow_version: int | None = None
     """The version to pin; without it, the current one."""
+    expected_version: int | None = None
+    """The version that is taken for the current one: where another one is, nothing is made (`Outcome.OUTDATED`)."""
 
 
 class Outcome(StrEnum):
@@ -115,6 +117,8 @@ class Outcome(StrEnum):
     REPLAYED = "replayed"
     KEY_MISMATCH = "key_mismatch"
     NO_WORKFLOW = "no_workflow"
+    OUTDATED = "outdated"
+    """Another version is current than the one that was expected."""
     LIMITED = "limited"
     """As many executions with its concurrency key are under way as may be; nothing of it is left."""
 

@@ -1,6 +1,7 @@
 """Executions: accept them, look at them."""
 
 import asyncio
+from dataclasses import replace
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
@@ -13,16 +14,17 @@ from fastapi.responses import Response
 from actors.ids import new_id, now_ms
 from serve_app import models, views
 from serve_app.accepting import Request as Accepting
+from serve_app.accepting import VersionOutdated
 from serve_app.auth import Executor, Viewer
 from serve_app.bodies import PRIORITY_DEFAULT, parse_object, priority_of, read_body
 from serve_app.once import REPLAYED, execution_key
 from serve_app.openapi import DOCUMENT_REF, KEY, object_body, problems
 from serve_app.parts import cut_until, until_node_of
 from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, stream_wanted, wait_seconds
-from serve_app.services import Services
+from serve_app.services import Runnable, Services
 from serve_app.streaming import MEDIA_TYPE, event_stream, stream_response
 from workflow.concurrency import ConcurrencyTemplate
-from workflow.errors import Unprocessable
+from workflow.errors import InvalidRequest, Unavailable, Unprocessable
 from workflow.inputs import check_input, input_json
 from workflow.ports import Accepted, ExecutionView, NewExecution, Outcome
 
@@ -30,6 +32,8 @@ router = APIRouter(prefix="/workspaces/{workspace_id}", tags=["executions"])
 
 EXECUTE_FIELDS = frozenset({"input", "priority", "until_node"})
 EXECUTE_DEFINITION_FIELDS = EXECUTE_FIELDS | {"definition"}
+VERSIONS_MAX = 5
+"""So many versions of a workflow, each newer than the one before, one request is tried with."""
 WAIT = {
     "name": "wait",
     "in": "query",
@@ -85,42 +89,49 @@ def body_of(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
 )
 async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Executor, services: Asked) -> Response:
     """Execute the current version of a workflow, or the part of it that ends with `until_node`."""
-    wait_s = wait_seconds(request, services.config.limits.wait_s_max)
+    wait_s, streams = wait_seconds(request, services.config.limits.wait_s_max), stream_wanted(request)
     body = await read_body(request, services.config.limits.body_bytes_max)
     asked = parse_object(body, EXECUTE_FIELDS)
-    given = input_json(asked.get("input"), services.config.limits.input_bytes_max)
-    current = await services.versions.current(caller.workspace_id, workflow_id)
-    check_input(asked.get("input"), current.input_schema)
     new = NewExecution(
         id=new_id(),
         workspace_id=caller.workspace_id,
         workflow_id=workflow_id,
         definition=None,
-        input=given,
-        nodes_total=current.nodes_total,
+        input=input_json(asked.get("input"), services.config.limits.input_bytes_max),
+        nodes_total=0,
         trigger_type="api",
         triggered_by=caller.user_id,
-        isolation=current.isolation,
         priority=priority_of(asked),
-        concurrency=current.concurrency.of(asked.get("input")),
         idempotency=execution_key(request, body),
     )
+    current = await services.versions.current(caller.workspace_id, workflow_id)
+    for _ in range(VERSIONS_MAX):
+        try:
+            whole = _of_version(current, new, asked.get("input"), waits=wait_s > 0)
+            cut = await cut_until(services, whole, until_node_of(asked))
+            return await accept(services, cut, wait_s, streams=streams)
+        except (InvalidRequest, VersionOutdated):
+            # Judged by a version that is a moment old perhaps: only what the current one refuses is refused.
+            latest = await services.versions.fresh(caller.workspace_id, workflow_id)
+            if latest.version == current.version:
+                raise
+            current = latest
+    raise Unavailable("the workflow is changed faster than it can be executed: try again", "workflow_changed")
 
-    async def definition_of(version: int | None) -> bytes:
-        if version is None or version == current.version:
-            return current.definition
-        return (await services.versions.version(caller.workspace_id, workflow_id, version)).definition
 
-    whole = Accepting(
-        new=new,
-        workflow_name=current.name,
-        version=current.version,
-        definition=current.definition,
-        waits=wait_s > 0,
-        definition_of=definition_of,
+def _of_version(current: Runnable, new: NewExecution, given: Any, *, waits: bool) -> Accepting:
+    """Return the request for an execution of a version. Raises `Unprocessable` where its input does not fit."""
+    check_input(given, current.input_schema)
+    new = replace(
+        new,
+        nodes_total=current.nodes_total,
+        isolation=current.isolation,
+        concurrency=current.concurrency.of(given),
+        expected_version=current.version,
     )
-    cut = await cut_until(services, whole, until_node_of(asked))
-    return await accept(services, cut, wait_s, streams=stream_wanted(request))
+    return Accepting(
+        new=new, workflow_name=current.name, version=current.version, definition=current.definition, waits=waits
+    )
 
 
 @router.post(
@@ -159,16 +170,12 @@ async def execute_definition(request: Request, caller: Executor, services: Asked
         idempotency=execution_key(request, body),
     )
 
-    async def definition_of(_version: int | None) -> bytes:
-        return definition
-
     whole = Accepting(
         new=new,
         workflow_name=document.name,
         version=None,
         definition=definition,
         waits=wait_s > 0,
-        definition_of=definition_of,
     )
     cut = await cut_until(services, whole, until_node_of(asked))
     return await accept(services, cut, wait_s, streams=stream_wanted(request))

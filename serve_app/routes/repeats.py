@@ -122,7 +122,7 @@ async def execute_node(
     if items is None and not data and await _has_sources(services, wish, workflow_id, node_id):
         return await _answer(services, wish, await with_last_data(services, wish, workflow_id, node_id), deadline)
     limits = services.config.limits
-    current = await services.versions.current(wish.workspace_id, workflow_id)
+    current = await services.versions.fresh(wish.workspace_id, workflow_id)
     new = NewExecution(
         id=new_id(),
         workspace_id=wish.workspace_id,
@@ -136,16 +136,12 @@ async def execute_node(
         idempotency=wish.idempotency,
     )
 
-    async def definition_of(_version: int | None) -> bytes:
-        return current.definition
-
     whole = Accepting(
         new=new,
         workflow_name=current.name,
         version=current.version,
         definition=current.definition,
         waits=deadline > monotonic(),
-        definition_of=definition_of,
     )
     part = await cut_out(services, whole, node_id, data, from_input=items is not None or not data)
     return await accept(services, part, max(0.0, deadline - monotonic()))
@@ -167,7 +163,7 @@ async def _answer(services: Services, wish: Wish, accepted: Accepted, deadline: 
 
 
 async def _has_sources(services: Services, wish: Wish, workflow_id: UUID, node_id: str) -> bool:
-    current = await services.versions.current(wish.workspace_id, workflow_id)
+    current = await services.versions.fresh(wish.workspace_id, workflow_id)
     written = [orjson.loads(current.definition)]
     return bool(await services.documents.apart(written, lambda one: sources(one, node_id)))
 

@@ -1,11 +1,14 @@
 """Accepting executions: pushed or queued, pinned, replayed."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import orjson
+import pytest
 
 from tests.contract.conftest import Twin
 from tests.contract.making import DEFINITION, TTL_MS, an_id, ending, flush, holder, new_execution
+from workflow.errors import NotFound
 from workflow.ports import IdempotencyKey, Isolation, LeaseEnd, Outcome
 from workflow.states import ExecutionStatus
 
@@ -103,6 +106,43 @@ async def test_absent_archived_and_foreign_workflows_are_not_found(twin: Twin) -
 
     assert [answer.outcome for answer in answers] == [Outcome.NO_WORKFLOW] * 3 + [Outcome.CREATED]
     assert again[0].outcome is Outcome.CREATED, "a refused request must not use up its key"
+
+
+async def test_another_version_than_the_expected_one_is_told_and_leaves_nothing(twin: Twin) -> None:
+    workspace = an_id()
+    workflow = twin.add_workflow(workspace, VERSIONS, False)
+    current = max(VERSIONS)
+    as_expected, outdated, keyed, _ = news = [
+        new_execution(
+            workspace,
+            workflow_id=workflow,
+            definition=None,
+            expected_version=expected,
+            idempotency=key(text) if text else None,
+        )
+        for expected, text in ((current, ""), (current - 1, ""), (current - 1, "k"), (None, ""))
+    ]
+
+    answers = await twin.executions.accept(news)
+
+    assert [answer.outcome for answer in answers] == [
+        Outcome.CREATED,
+        Outcome.OUTDATED,
+        Outcome.OUTDATED,
+        Outcome.CREATED,
+    ]
+    assert {answer.workflow_version for answer in answers} == {current, None}
+    for refused in (outdated, keyed):
+        with pytest.raises(NotFound):
+            await twin.executions.get(workspace, refused.id)
+    (again,) = await twin.executions.accept([replace(keyed, expected_version=current)])
+    assert again.outcome is Outcome.CREATED, "it has not used up its key"
+    # Asked again after a lost answer, when yet another version has become current: it is there.
+    found = await twin.executions.accept([replace(new, expected_version=current + 1) for new in (as_expected, keyed)])
+    assert [(answer.outcome in {Outcome.CREATED, Outcome.REPLAYED}, answer.id) for answer in found] == [
+        (True, as_expected.id),
+        (True, keyed.id),
+    ]
 
 
 async def test_the_same_key_replays_the_first_execution(twin: Twin) -> None:

@@ -83,13 +83,8 @@ class Bench:
         if pushed:
             await self.pool.refresh()
 
-        async def definition(_version: int | None) -> bytes:
-            return b"{}"
-
         new = new_execution()
-        request = Request(
-            new=new, workflow_name="w", version=None, definition=b"{}", waits=False, definition_of=definition
-        )
+        request = Request(new=new, workflow_name="w", version=None, definition=b"{}", waits=False)
         answer = asyncio.create_task(self.acceptor.accept(request))
         async with asyncio.timeout(5):
             while not self.inserting:
