@@ -86,7 +86,7 @@ class Attempts:
             run_index=command.run_index,
             attempt=command.attempt,
             timeout_ms=node.timeout_ms,
-            sandbox=self.dispatcher.sandbox,
+            sandbox=self.dispatcher.sandbox_of(self.claimed.workspace_id),
             http=self.http,
             requests=self.outside.requests(self.claimed, run),
             children=self.outside.children(self.claimed, run),

@@ -2,8 +2,10 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
+from uuid import UUID
 
 from actors.config import EngineLimits
 from actors.work import Outcome, TaskCall, WorkerLost, run_work, travelling
@@ -28,10 +30,12 @@ class TaskRunner(Protocol):
 
 
 class Dispatcher:
-    """Runs attempts of nodes, in this process or through the task runner."""
+    """Runs attempts of nodes, in this process or through the task runner. `sandbox_of` gives a workspace's sandbox."""
 
-    def __init__(self, sandbox: Sandbox, tasks: TaskRunner, limits: EngineLimits, *, pid: int, host: str) -> None:
-        self.sandbox = sandbox
+    def __init__(
+        self, sandbox_of: Callable[[UUID], Sandbox], tasks: TaskRunner, limits: EngineLimits, *, pid: int, host: str
+    ) -> None:
+        self.sandbox_of = sandbox_of
         self._tasks = tasks
         self._limits = limits
         self._pid = pid
@@ -62,7 +66,7 @@ class Dispatcher:
             try:
                 frame = replace(frame, seed=secrets.token_hex(16))
                 limits = EXPRESSION_LIMITS.within(context.timeout_ms)
-                config = await node.template.resolve(frame, self.sandbox, limits)
+                config = await node.template.resolve(frame, context.sandbox, limits)
                 return await self._run_once(node, context, config, frame.items, where)
             except WorkerLost as error:
                 lost = NodeError(error.message, error.code, {"retryable": True})

@@ -68,6 +68,10 @@ class Fairness:
         if len(self._spaces) > SPACES_KEPT_MAX:
             self._forget()
 
+    def holding(self) -> list[UUID]:
+        """Return the workspaces that hold slots."""
+        return [workspace_id for workspace_id, space in self._spaces.items() if space.held]
+
     def shares(self) -> list[Share]:
         """Return what the workspaces have, those that have most first, as far as it sets them apart."""
         now_ms = self._now_ms()

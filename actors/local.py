@@ -69,7 +69,7 @@ class LocalEngine:
         self._around = Surroundings(
             flush=self._flush,
             blobs=MemoryBlobs(self._store),
-            dispatcher=Dispatcher(sandbox, tasks, limits, pid=os.getpid(), host=HOST),
+            dispatcher=Dispatcher(lambda _: sandbox, tasks, limits, pid=os.getpid(), host=HOST),
             may_act=_at_once,
             committed=lambda _: None,
             now_ms=now_ms,

@@ -49,6 +49,16 @@ class OwnerConfig:
     orphan_grace_ms: int
     dedicated_to: UUID | None = None
 
+    @property
+    def spare_slots(self) -> int:
+        """So many executions more than there are slots, of workspaces that have nothing under way here."""
+        return (self.slots + 2) // 4
+
+    @property
+    def pushed_max(self) -> int:
+        """So many may be under way before one that is pushed is given back."""
+        return 2 * self.slots if self.slots > 1 else 1
+
 
 @dataclass(slots=True)
 class _Active:
@@ -96,6 +106,7 @@ class Owner:
         self._fairness = Fairness(lambda: now_s() * 1000)
         self._hungry = asyncio.Event()
         self._half_free = asyncio.Event()
+        self._refused: dict[UUID, Claimed] = {}
         self._claimed_at = 0.0
         self._draining = False
         self._idle = asyncio.Event()
@@ -131,11 +142,7 @@ class Owner:
         key = (claimed.id, claimed.epoch)
         if key in self._finished:
             return None
-        if (
-            claimed.isolation is Isolation.POOLED
-            and self.active >= 2 * self._config.slots
-            and claimed.id not in self._active
-        ):
+        if self._overfull(claimed):
             await self._executions.release(self._lease().id, claimed.id, claimed.epoch)
             return None
         active = self.take(claimed)
@@ -155,12 +162,17 @@ class Owner:
 
         What is pure runs; nothing is written and nothing visible starts before `settle` says that the row is committed.
         """
-        if claimed.id not in self._active:
+        if self._overfull(claimed):
+            self._refused[claimed.id] = claimed
+        elif claimed.id not in self._active:
             self.take(claimed, held=True)
         return self.outcome(claimed.id)
 
     def settle(self, execution_id: UUID, *, accepted: bool) -> None:
         """The row of an execution that was begun is committed, or it will never be ours."""
+        refused = self._refused.pop(execution_id, None)
+        if refused is not None and accepted:
+            self._spawn(self._give_back(refused))
         active = self._active.get(execution_id)
         if active is None:
             return
@@ -168,6 +180,15 @@ class Owner:
             active.loop.accept()
         else:
             self._drop(execution_id)
+
+    async def _give_back(self, claimed: Claimed) -> None:
+        await self._executions.release(self._lease().id, claimed.id, claimed.epoch)
+        self._around.let_go()
+
+    def _overfull(self, claimed: Claimed) -> bool:
+        """Whether what comes is too much: each replica counts for itself, so a burst may bring more than there are slots for."""
+        pooled = claimed.isolation is Isolation.POOLED and claimed.id not in self._active
+        return pooled and self.active >= self._config.pushed_max
 
     def take(self, claimed: Claimed, *, held: bool = False) -> _Active | None:
         """Begin to drive an execution, unless it is under way or has ended here under this epoch."""
@@ -178,6 +199,7 @@ class Owner:
             return None
         if present is not None and not present.loop.ending:  # what rests may be claimed again before that is heard
             self._drop(claimed.id)
+        self._refused.pop(claimed.id, None)
         plan, broken = self._plan_of(claimed)
         loop = ExecutionLoop(claimed, plan, self._around)
         active = _Active(claimed, monotonic(), plan, broken, loop)
@@ -400,6 +422,7 @@ class Owner:
         free = self._config.slots - self.active
         if free <= 0:
             await self._claim_signalled(lease_id)
+            await self._claim_starved(lease_id)
             return False
         grace_ms = self._config.orphan_grace_ms if self.active else 0
         batch = await self._executions.claim(lease_id, free, grace_ms, self._fairness.shares())
@@ -426,6 +449,18 @@ class Owner:
         for execution_id in await self._executions.cancelled_at_rest(SIGNALLED_AT_ONCE_MAX):
             claimed = await self._executions.claim_one(lease_id, execution_id)
             if claimed is not None:
+                self.take(claimed)
+                await self.deliver([execution_id])
+
+    async def _claim_starved(self, lease_id: UUID) -> None:
+        """Take one of each workspace that has nothing here, beyond the slots: those who have them may keep them for minutes."""
+        room = self._config.slots + self._config.spare_slots - self.active
+        if room <= 0:
+            return
+        for execution_id in await self._executions.starved(self._fairness.holding(), room):
+            claimed = await self._executions.claim_one(lease_id, execution_id)
+            if claimed is not None:
+                self.counts.claimed += 1
                 self.take(claimed)
                 await self.deliver([execution_id])
 

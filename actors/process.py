@@ -163,7 +163,7 @@ class ExecutionProcess:
         around = Surroundings(
             flush=writer.submit,
             blobs=blobs,
-            dispatcher=Dispatcher(sandbox, self._tasks, limits, pid=self._holder.pid, host=self._holder.host),
+            dispatcher=Dispatcher(sandbox.on_behalf, self._tasks, limits, pid=self._holder.pid, host=self._holder.host),
             may_act=self._may_act,
             committed=lambda execution_id: notifier.notify(EVENTS_CHANNEL, execution_id),
             now_ms=now_ms,

@@ -35,6 +35,7 @@ from workflow.states import ExecutionStatus
 
 WORKSPACES_PER_CLAIM = 32
 """A claim looks at this many workspaces after the point where the last one stopped, and as many from the start."""
+STARVED_WINDOW = 256
 NOBODY = UUID(int=0)
 
 _Fetch: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[list[tuple[Any, ...]]]]
@@ -179,6 +180,16 @@ class PostgresExecutions:
     async def cancelled_at_rest(self, limit: int) -> list[UUID]:
         """Return pooled executions that nobody owns and that somebody wants to stop, the oldest wishes first."""
         return [row[0] for row in await self._read(statements.CANCELLED_AT_REST, {"limit": limit})]
+
+    async def starved(self, busy: Sequence[UUID], limit: int) -> list[UUID]:
+        """Return pooled executions that may be claimed, one each of workspaces other than the busy ones, the oldest first."""
+        parameters = {
+            "busy": uuids(busy),
+            "spaces": WORKSPACES_PER_CLAIM + len(busy),
+            "window": STARVED_WINDOW,
+            "limit": limit,
+        }
+        return [row[0] for row in await self._read(statements.STARVED, parameters)]
 
     async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
         """Give back an execution that the owner has not begun: it is queued again."""

@@ -134,6 +134,18 @@ class MemoryExecutions:
         rows = [self._store.executions[identity] for identity in named]
         return [row.new.id for row in rows if row.status in UNOWNED and row.new.isolation is Isolation.POOLED][:limit]
 
+    async def starved(self, busy: Sequence[UUID], limit: int) -> list[UUID]:
+        """Return pooled executions that may be claimed, one each of workspaces other than the busy ones, the oldest first."""
+        self._store.check()
+        first: dict[UUID, tuple[int, UUID]] = {}
+        for row in self._store.executions.values():
+            new = row.new
+            open_ = _waits(row) or (new.isolation is Isolation.POOLED and self._awake(row))
+            if open_ and new.workspace_id not in busy:
+                mine = (-new.priority, new.id)
+                first[new.workspace_id] = min(mine, first.get(new.workspace_id, mine))
+        return sorted(identity for _, identity in first.values())[:limit]
+
     async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
         """Give back an execution that the owner has not begun: it is queued again."""
         self._store.check()

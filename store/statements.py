@@ -240,6 +240,34 @@ WHERE s.read_at IS NULL AND s.kind = 'cancel' AND e.status IN ('queued', 'waitin
 GROUP BY e.id ORDER BY min(s.id::text) LIMIT %(limit)s
 """
 
+STARVED = """
+WITH RECURSIVE me AS MATERIALIZED (SELECT 'waiting' AS waiting), spaces (workspace_id, ring) AS (
+    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held
+        ORDER BY e.workspace_id LIMIT 1), 1
+    UNION ALL
+    SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held
+        AND e.workspace_id > s.workspace_id ORDER BY e.workspace_id LIMIT 1), s.ring + 1
+    FROM spaces s WHERE s.workspace_id IS NOT NULL AND s.ring < %(spaces)s
+), found AS (
+    SELECT q.* FROM spaces s CROSS JOIN LATERAL (
+        SELECT e.id, e.workspace_id, e.priority FROM executions e
+        WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held AND e.workspace_id = s.workspace_id
+        ORDER BY e.priority DESC, e.id LIMIT 1
+    ) q
+    UNION ALL
+    (SELECT e.id, e.workspace_id, e.priority FROM executions e
+    WHERE e.wake_at <= statement_timestamp() AND e.isolation = 'pooled' ORDER BY e.wake_at LIMIT %(window)s)
+    UNION ALL
+    (SELECT e.id, e.workspace_id, e.priority FROM me CROSS JOIN signals s JOIN executions e ON e.id = s.execution_id
+    WHERE s.read_at IS NULL AND s.kind = 'wake' AND e.isolation = 'pooled' AND e.status = me.waiting LIMIT %(window)s)
+)
+SELECT f.id FROM (
+    SELECT DISTINCT ON (workspace_id) id FROM found WHERE workspace_id <> ALL(%(busy)s::uuid[])
+    ORDER BY workspace_id, priority DESC, id
+) f ORDER BY f.id LIMIT %(limit)s
+"""
+"""One execution each of workspaces that are not busy here, the oldest ones."""
+
 FLUSH = tight(
     """
 WITH parts AS MATERIALIZED (

@@ -387,6 +387,10 @@ class Executions(Protocol):
         """Return pooled executions that nobody owns and that somebody wants to stop, the oldest wishes first."""
         ...
 
+    async def starved(self, busy: Sequence[UUID], limit: int) -> list[UUID]:
+        """Return pooled executions that may be claimed, one each of workspaces other than the busy ones, the oldest first."""
+        ...
+
     async def release(self, owner: UUID, execution_id: UUID, epoch: int) -> bool:
         """Give back an execution that the owner has not begun: it is queued again."""
         ...

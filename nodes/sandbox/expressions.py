@@ -1,6 +1,7 @@
 """Expressions in QuickJS workers of their own, which hold the library that expressions have."""
 
 import struct
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,14 @@ class ExpressionSandbox:
         """End all workers, also busy ones."""
         await self._pool.close()
 
-    async def evaluate(self, task: ScriptTask, limits: ExpressionLimits) -> ScriptResults:
+    async def evaluate(self, task: ScriptTask, limits: ExpressionLimits, whose: Hashable = None) -> ScriptResults:
         """Evaluate every script for every row; see `Scripts.evaluate`."""
         names = set(task.zones)
         owner = str(task.scope["execution"]["id"]).encode()
         texts = _texts(task)
         for _ in range(_ROUNDS_MAX):
             head = _head(task, limits, self._zones.tables(names))
-            answer = await self._run([owner, head, *texts], limits)
+            answer = await self._run([owner, head, *texts], limits, whose)
             results = _results(answer, limits)
             missing = results["zones"]
             if not missing:
@@ -52,11 +53,11 @@ class ExpressionSandbox:
             names.update(missing)
         raise NodeError("the expressions use more and more time zones", "expression_timeout", _limit_fields(limits))
 
-    async def _run(self, texts: list[bytes], limits: ExpressionLimits) -> Answer:
+    async def _run(self, texts: list[bytes], limits: ExpressionLimits, whose: Hashable) -> Answer:
         request = b"".join(_SIZE.pack(len(text)) + text for text in texts)
         code_limits = CodeLimits(timeout_ms=limits.timeout_ms, memory_bytes=limits.memory_bytes)
         try:
-            async with self._pool.worker() as worker:
+            async with self._pool.worker(whose) as worker:
                 return await worker.run(request, code_limits)
         except NodeError as error:
             if error.code == "code_timeout":

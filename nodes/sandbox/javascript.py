@@ -1,7 +1,7 @@
 """JavaScript in QuickJS workers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import orjson
@@ -38,7 +38,7 @@ class JavaScriptSandbox:
         await self._pool.close()
 
     async def evaluate(
-        self, body: str, arguments: Mapping[str, Any], limits: CodeLimits, *, each: str = ""
+        self, body: str, arguments: Mapping[str, Any], limits: CodeLimits, *, each: str = "", whose: Hashable = None
     ) -> CodeResult:
         """Run `body` and return what it returned, as `JSON.stringify` sees it (NaN and undefined become None).
 
@@ -55,7 +55,7 @@ class JavaScriptSandbox:
                 "logCharsMax": limits.log_bytes_max + 1,
             }
         )
-        async with self._pool.worker() as worker:
+        async with self._pool.worker(whose) as worker:
             answer = await worker.run(request, limits)
         logs = LogBuffer(limits.log_bytes_max)
         logs.write(_logs(answer))

@@ -1,11 +1,15 @@
 """A few worker processes, used one evaluation at a time each, replaced when they are used up or must be killed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
+from nodes.sandbox.turns import FairTurns
 from workflow.errors import NodeError
+
+SPARE_WORKERS = 1
+"""Beyond the size of a pool, for whoever has none while all are busy for others: their code may run for minutes."""
 
 
 class Worker(Protocol):
@@ -28,11 +32,11 @@ W = TypeVar("W", bound=Worker)
 
 
 class WorkerPool(Generic[W]):
-    """At most `size` workers at a time, made by `make` when needed."""
+    """At most `size` workers at a time, made by `make` when needed, and a spare one. Workspaces use them in turns."""
 
     def __init__(self, make: Callable[[], W], size: int) -> None:
         self._make = make
-        self._turns = asyncio.Semaphore(size)
+        self._turns = FairTurns(size, SPARE_WORKERS)
         self._idle: list[W] = []
         self._busy: set[W] = set()
         self._ending: set[asyncio.Future[None]] = set()
@@ -40,12 +44,12 @@ class WorkerPool(Generic[W]):
         self._closed = False
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[W]:
-        """Lend a worker. Afterwards it goes back if it says it is reusable, and is killed otherwise.
+    async def worker(self, whose: Hashable = None) -> AsyncIterator[W]:
+        """Lend a worker to somebody. Afterwards it goes back if it says it is reusable, and is killed otherwise.
 
         Raises `NodeError` (`sandbox_closed`, retryable) after `close`.
         """
-        async with self._turns:
+        async with self._turns.turn(whose):
             if self._closed:
                 raise NodeError("the sandbox is closed", "sandbox_closed", {"retryable": True})
             worker = self._take()

@@ -1,6 +1,6 @@
 """Python in Monty workers."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import orjson
@@ -30,7 +30,7 @@ class PythonSandbox:
         await self._pool.close()
 
     async def evaluate(
-        self, body: str, arguments: Mapping[str, Any], limits: CodeLimits, *, each: str = ""
+        self, body: str, arguments: Mapping[str, Any], limits: CodeLimits, *, each: str = "", whose: Hashable = None
     ) -> CodeResult:
         """Run `body` and return what it returned, which went through JSON (tuples are lists, keys are strings).
 
@@ -43,7 +43,7 @@ class PythonSandbox:
         logs = LogBuffer(limits.log_bytes_max)
         job = Job(body, program, orjson.dumps(dict(arguments)).decode(), limits, logs)
         try:
-            async with self._pool.worker() as worker:
+            async with self._pool.worker(whose) as worker:
                 text = await worker.run(job)
             if not isinstance(text, str):
                 raise failures.bad_result("it is not JSON")

@@ -1,7 +1,7 @@
 """Jinja templates (minijinja) in worker processes of their own: what a template does to memory or time ends its worker."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ class TemplateSandbox:
         """End all workers, also busy ones."""
         await self._pool.close()
 
-    async def render(self, template: str, variables: Mapping[str, Any], limits: CodeLimits) -> str:
+    async def render(
+        self, template: str, variables: Mapping[str, Any], limits: CodeLimits, whose: Hashable = None
+    ) -> str:
         """Return the template filled in. A variable that is not there may be asked about, not written.
 
         Raises `NodeError`: `template_failed`, with the line; `template_too_large` where it has taken too many steps, too much memory,
@@ -39,7 +41,7 @@ class TemplateSandbox:
         """
         request = orjson.dumps({"template": template, "variables": dict(variables), "charsMax": TEXT_CHARS_MAX})
         try:
-            async with self._pool.worker() as worker:
+            async with self._pool.worker(whose) as worker:
                 answer = await worker.run(request, limits)
         except NodeError as error:
             if error.code == "sandbox_crashed":

@@ -302,6 +302,24 @@ async def test_only_queued_pooled_executions_with_unread_signals_are_named(twin:
     assert await twin.executions.cancelled_at_rest(1) == [first.id]
 
 
+async def test_one_each_of_the_workspaces_that_are_not_busy_is_starved(twin: Twin) -> None:
+    busy, quiet, other = sorted(an_id() for _ in range(3))
+    low, high, third, dedicated = (
+        new_execution(quiet, priority=3),
+        new_execution(quiet, priority=7),
+        new_execution(other),
+        new_execution(an_id(), isolation=Isolation.DEDICATED),
+    )
+    await accepted(twin, new_execution(busy), low, third, high, dedicated)
+
+    assert await twin.executions.starved([busy], 8) == [high.id, third.id]
+    assert await twin.executions.starved([busy], 1) == [high.id]
+    assert await twin.executions.starved([busy, quiet, other], 8) == []
+    assert len(await twin.executions.starved([], 8)) == 3
+    assert await twin.executions.claim_one(twin.owner(), high.id) is not None
+    assert await twin.executions.starved([busy], 8) == [low.id, third.id]
+
+
 async def test_a_claim_tells_whether_a_signal_was_unread(twin: Twin) -> None:
     first, signalled = new_execution(an_id()), new_execution(an_id())
     await accepted(twin, first, signalled)

@@ -171,6 +171,19 @@ async def test_lost_ones_come_first_then_wishes_then_the_rest_by_priority(twin: 
     assert await claimed_ids(twin) == [new.id for new in ordered]
 
 
+async def test_what_is_due_or_woken_is_starved_where_its_workspace_has_nothing(twin: Twin) -> None:
+    due, later, woken, paused = [
+        await resting(twin, status, in_ms)
+        for status, in_ms in ((WAITING, -1), (WAITING, HOUR_MS), (WAITING, HOUR_MS), (PAUSED, None))
+    ]
+    for new in (woken, paused):
+        await twin.wake(new.id, "n", 0)
+
+    assert await twin.executions.starved([], 8) == [due.id, woken.id]
+    assert await twin.executions.starved([due.workspace_id], 8) == [woken.id]
+    assert later.id not in await twin.executions.starved([woken.workspace_id], 8)
+
+
 async def test_what_is_due_takes_turns_with_what_is_queued(twin: Twin) -> None:
     crowd, quiet = an_id(), an_id()
     many = [new_execution(crowd) for _ in range(3)]

@@ -183,6 +183,24 @@ DECIDED = (
 
 OWNED_HERE = (
     Mutant(
+        name="starved-by-long-executions",
+        why="a workspace with one execution waits until another's long ones have ended",
+        file=OWNER,
+        old="            await self._claim_starved(lease_id)\n",
+        new="",
+        tests=(
+            f"{UNIT}/test_owner.py::test_a_workspace_that_has_nothing_need_not_wait_for_those_that_have_every_slot",
+        ),
+    ),
+    Mutant(
+        name="given-back-though-never-refused",
+        why="a burst of pushes shares an actor that is for one execution at a time",
+        file=OWNER,
+        old="        return pooled and self.active >= self._config.pushed_max",
+        new="        return False",
+        tests=(f"{UNIT}/test_owner.py::test_an_owner_with_too_much_gives_back_what_it_should_begin_early",),
+    ),
+    Mutant(
         name="lost-push-not-taken-up",
         why="an execution whose call was lost is nobody's for as long as its owner lives (G1)",
         file=OWNER,

@@ -64,8 +64,8 @@ RESTS = (
         name="wake-up-takes-up-nothing",
         why="an answer, or the end of a child, reaches nobody (G1)",
         file=STATEMENTS,
-        old="AND s.kind = 'wake' AND e.isolation",
-        new="AND false AND e.isolation",
+        old="AND s.kind = 'wake' AND e.isolation = 'pooled' AND e.status = me.waiting\n",
+        new="AND false\n",
         tests=on_postgres(RESTING, "test_a_wake_up_that_came_before_the_rest_takes_it_up_at_once"),
     ),
     Mutant(

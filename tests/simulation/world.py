@@ -314,7 +314,7 @@ class Process:
         around = Surroundings(
             flush=self.writer.submit,
             blobs=_Blobs(self),
-            dispatcher=Dispatcher(_NoSandbox(), self, limits, pid=1, host="here"),
+            dispatcher=Dispatcher(lambda _: _NoSandbox(), self, limits, pid=1, host="here"),
             may_act=self._may_act,
             committed=lambda _: None,
             now_ms=world.store.now_ms,

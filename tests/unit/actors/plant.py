@@ -204,7 +204,7 @@ class Process:
         around = Surroundings(
             flush=self.writer.submit,
             blobs=MemoryBlobs(plant.store),
-            dispatcher=Dispatcher(sandbox or NoSandbox(), tasks or NoTasks(), limits, pid=1, host="here"),
+            dispatcher=Dispatcher(lambda _: sandbox or NoSandbox(), tasks or NoTasks(), limits, pid=1, host="here"),
             may_act=self._may_act,
             committed=lambda _: plant.world.changed.set(),
             now_ms=lambda: plant.now_ms,
@@ -280,6 +280,7 @@ class Plant:
         settings: dict[str, Any] | None = None,
         *,
         large_input: bool = False,
+        workspace_id: UUID = WORKSPACE,
         **types: str,
     ) -> tuple[Accepted, bytes]:
         """Accept a drawn graph; `types` replaces the type of a node: `b="draw.gate"`, or `b="draw.strange:nan"`."""
@@ -289,14 +290,22 @@ class Plant:
                 continue
             kind, _, what = types.get(node["id"], node["type"]).partition(":")
             node["type"], node["config"] = kind, {"what": what}
-        return await self.accept_document(drawn, b'{"n": 1}', owner, large_input=large_input)
+        return await self.accept_document(drawn, b'{"n": 1}', owner, large_input=large_input, workspace_id=workspace_id)
 
     async def accept_document(
-        self, drawn: dict[str, Any], given: bytes, owner: UUID | None = None, *, large_input: bool = False
+        self,
+        drawn: dict[str, Any],
+        given: bytes,
+        owner: UUID | None = None,
+        *,
+        large_input: bool = False,
+        workspace_id: UUID = WORKSPACE,
     ) -> tuple[Accepted, bytes]:
         """Accept a document that is as it is stored."""
         definition = orjson.dumps(drawn)
-        new = new_execution(definition, nodes_total=len(drawn["nodes"]), owner=owner, input=given)
+        new = new_execution(
+            definition, nodes_total=len(drawn["nodes"]), owner=owner, input=given, workspace_id=workspace_id
+        )
         if large_input:
             content = orjson.dumps({"text": "x" * 100_000})
             reference = reference_to(content)

@@ -18,7 +18,7 @@ from workflow.config import ConfigTemplate, Frame
 from workflow.document import Resources
 from workflow.errors import NodeError
 from workflow.plan import PlanNode
-from workflow.spec import Effect, NodeContext, NodeSpec, NodeType, Placement
+from workflow.spec import Effect, NodeContext, NodeSpec, NodeType, Placement, Sandbox
 
 
 class Tasks:
@@ -52,7 +52,7 @@ def node(run=None, effect: Effect = Effect.PURE, timeout_ms: int = 1_000, **reso
     )
 
 
-def context(timeout_ms: int = 1_000) -> NodeContext:
+def context(timeout_ms: int = 1_000, sandbox: Sandbox | None = None) -> NodeContext:
     return NodeContext(
         execution_id=new_id(),
         workflow_id=None,
@@ -61,7 +61,7 @@ def context(timeout_ms: int = 1_000) -> NodeContext:
         run_index=0,
         attempt=1,
         timeout_ms=timeout_ms,
-        sandbox=NoSandbox(),
+        sandbox=sandbox or NoSandbox(),
     )
 
 
@@ -76,7 +76,7 @@ def _no_pause(monkeypatch):
 
 def dispatcher(tasks: Tasks | None = None) -> Dispatcher:
     limits = EngineLimits(inline_items_max=10, inline_bytes_max=1_000, task_losses_max=3)
-    return Dispatcher(NoSandbox(), tasks or Tasks(), limits, pid=1, host="here")
+    return Dispatcher(lambda _: NoSandbox(), tasks or Tasks(), limits, pid=1, host="here")
 
 
 @pytest.mark.parametrize(
@@ -166,19 +166,19 @@ async def test_expressions_see_the_attempt_and_stay_within_its_time():
 
     async with LocalSandbox(1) as sandbox:
         limits = EngineLimits(inline_items_max=10, inline_bytes_max=1_000, task_losses_max=3)
-        runner = Dispatcher(sandbox, Tasks(), limits, pid=1, host="here")
+        runner = Dispatcher(lambda _: sandbox, Tasks(), limits, pid=1, host="here")
         seen = replace(frame([{"json": {}}]), run_index=2, now_ms=5, timezone="Asia/Tokyo")
 
         outcome = await runner.run(
             with_config("{{ [$runIndex, $now.toMillis(), $now.zoneName, $workflow.name] }}"),
-            context(timeout_ms=20_000),
+            context(timeout_ms=20_000, sandbox=sandbox),
             seen,
             Placement.ACTOR,
         )
         with pytest.raises(NodeError) as endless:
             await runner.run(
                 with_config("{{ (() => { while (true); })() }}"),
-                context(timeout_ms=200),
+                context(timeout_ms=200, sandbox=sandbox),
                 frame([{"json": {}}]),
                 Placement.ACTOR,
             )

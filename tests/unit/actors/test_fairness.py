@@ -137,8 +137,8 @@ async def test_one_alone_has_all_slots_and_owes_nothing_for_it() -> None:
 def test_only_so_many_workspaces_are_remembered_and_those_with_a_lead_longest() -> None:
     now = [0.0]
     fairness = Fairness(lambda: now[0])
-    fairness.begin(an_id())
-    greedy = an_id()
+    holder, greedy = an_id(), an_id()
+    fairness.begin(holder)
     begun = fairness.begin(greedy)
     now[0] += 60_000
     fairness.end(greedy, begun)
@@ -149,4 +149,5 @@ def test_only_so_many_workspaces_are_remembered_and_those_with_a_lead_longest() 
         fairness.end(space, begun)
 
     assert len(fairness) <= 1_024
+    assert fairness.holding() == [holder]
     assert greedy in {share.workspace_id for share in fairness.shares()}

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from actors.ids import new_id
 from tests.unit.actors.plant import WORKSPACE, Plant, Process, claimed
 from workflow.ports import LeaseEnd
 from workflow.spec import Catalog
@@ -107,11 +108,12 @@ async def test_a_push_to_an_owner_whose_lease_is_over_is_queued_and_claimed_by_a
     await finish(plant, accepted.id)
 
 
-async def test_an_owner_with_too_much_gives_a_push_back_to_the_queue(plant: Plant):
-    process = plant.process(slots=1)
-    for _ in range(2):
+@pytest.mark.parametrize(("slots", "most"), [(1, 1), (2, 4)])
+async def test_an_owner_with_too_much_gives_a_push_back_to_the_queue(plant: Plant, slots: int, most: int):
+    process = plant.process(slots=slots)
+    for _ in range(most):
         await plant.push(process, "a", a="draw.gate")
-    await plant.world.until(lambda: process.owner.active == 2)
+    await plant.world.until(lambda: process.owner.active == most)
 
     reply = await (await plant.push(process, "x"))
 
@@ -119,6 +121,42 @@ async def test_an_owner_with_too_much_gives_a_push_back_to_the_queue(plant: Plan
     queued = [row for row in plant.store.executions.values() if row.status is ExecutionStatus.QUEUED]
     assert len(queued) == 1
     plant.world.gate("a").set()
+
+
+async def test_an_owner_with_too_much_gives_back_what_it_should_begin_early(plant: Plant):
+    process = plant.process(slots=1)
+    await plant.push(process, "a", a="draw.gate")
+    await plant.world.until(lambda: process.owner.active == 1)
+    accepted, definition = await plant.accept("fx", owner=process.id)
+
+    end = asyncio.ensure_future(process.owner.begin(claimed(accepted, definition)))
+    assert await end is None
+    assert plant.row(accepted.id).status is ExecutionStatus.RUNNING, "its row may not be there yet"
+    process.owner.settle(accepted.id, accepted=True)
+
+    await plant.world.until(lambda: plant.row(accepted.id).status is ExecutionStatus.QUEUED)
+    assert plant.world.journal == []
+    plant.world.gate("a").set()
+    process.owner.start()
+    await finish(plant, accepted.id)
+
+
+async def test_a_workspace_that_has_nothing_need_not_wait_for_those_that_have_every_slot(plant: Plant):
+    process = plant.process(slots=4)
+    held = [await plant.accept("a", a="draw.gate") for _ in range(6)]
+    process.owner.start()
+    await plant.world.until(lambda: process.owner.active == 4)
+
+    quiet = [await plant.accept("a", workspace_id=new_id(), a="draw.gate") for _ in range(2)]
+    await plant.world.until(lambda: process.owner.active == 5)
+    running = [
+        accepted.id for accepted, _ in (*held, *quiet) if plant.row(accepted.id).status is ExecutionStatus.RUNNING
+    ]
+
+    assert len(set(running) & {accepted.id for accepted, _ in quiet}) == 1, "one more than there are slots, and not two"
+    plant.world.gate("a").set()
+    for accepted, _ in (*held, *quiet):
+        await finish(plant, accepted.id)
 
 
 async def test_an_owner_that_has_lost_its_lease_drops_everything(plant: Plant):

@@ -122,7 +122,7 @@ async def test_making_one_starts_nothing_and_start_starts_one_worker_each(langua
 
 
 async def test_cancelling_kills_the_worker_and_the_next_evaluation_gets_another(sandbox, language):
-    pool = {"python": sandbox._python, "javascript": sandbox._javascript}[language]._pool
+    pool = getattr(sandbox._engines, language)._pool
     for code in (SLEEPING[language], BUSY[language]):
         await evaluate(sandbox, language, "return 1")
         [victim] = worker_pids()
