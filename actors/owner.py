@@ -68,6 +68,8 @@ class _Active:
     broken: str
     loop: ExecutionLoop
     task: "asyncio.Task[Finished | None] | None" = None
+    spare: bool = False
+    """Whether it has a spare slot."""
 
 
 @dataclass(slots=True)
@@ -454,14 +456,16 @@ class Owner:
 
     async def _claim_starved(self, lease_id: UUID) -> None:
         """Take one of each workspace that has nothing here, beyond the slots: those who have them may keep them for minutes."""
-        room = self._config.slots + self._config.spare_slots - self.active
+        room = self._config.spare_slots - sum(active.spare for active in self._active.values())
         if room <= 0:
             return
         for execution_id in await self._executions.starved(self._fairness.holding(), room):
             claimed = await self._executions.claim_one(lease_id, execution_id)
             if claimed is not None:
                 self.counts.claimed += 1
-                self.take(claimed)
+                taken = self.take(claimed)
+                if taken is not None:
+                    taken.spare = True
                 await self.deliver([execution_id])
 
     async def _tick_for_ever(self) -> None:

@@ -33,6 +33,7 @@ ROWS: dict[str, Callable[[Bench], Row]] = {
     "queued_10000": rows_api.queued_10000,
     "durability_cost": rows_durability.durability_cost,
     "fairness": rows_fairness.fairness,
+    "fairness_long": rows_fairness.fairness_long,
     "first_token": rows_models.first_token,
     "embed_64": rows_models.embed_64,
     "embed_short": rows_models.embed_short,

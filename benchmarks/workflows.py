@@ -45,6 +45,15 @@ def short_wait(seconds: float) -> dict[str, Any]:
     }
 
 
+def long_computation(seconds: float) -> dict[str, Any]:
+    """Return one code node that computes until its time is over: it holds a slot, and a process where it has its turn."""
+    compute = {
+        **_node("c", "action.code", {"code": "n = 0\nwhile True:\n    n += 1"}),
+        "timeout_ms": int(seconds * 1000),
+    }
+    return {"name": "bench long", "nodes": [compute]}
+
+
 def busy(iterations: int) -> str:
     """Return code that is busy for so many rounds."""
     return BUSY.replace("ITERATIONS", str(iterations))
