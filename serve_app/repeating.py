@@ -16,6 +16,7 @@ from serve_app.once import key_reused
 from serve_app.services import Services
 from store.repeating import ONE_NODE, Former, Repetition
 from workflow.blobs import put_apart, read_blob
+from workflow.concurrency import ConcurrencyTemplate
 from workflow.document import Document
 from workflow.errors import Conflict, RayloomError, Unprocessable
 from workflow.events import from_body, to_body
@@ -102,9 +103,10 @@ async def replay(services: Services, wish: Wish, execution_id: UUID, asked: dict
         return again
 
     begin = await _begin(services, former, chosen.definition, keep if from_node is not None else None)
-    await _check_input(services, wish, former, begin.document, asked)
     new = _repetition(wish, former, begin, "replay" if from_node is None else "partial_replay", 0)
     new = replace(new, workflow_version=chosen.version, definition=chosen.stored)
+    if asked.keys() & {"input", "version", "definition"}:
+        new = await _judged_anew(services, former, begin.document, asked, new)
     data = input_json(asked["input"], services.config.limits.input_bytes_max) if given else None
     return await _submit(services, new, data)
 
@@ -235,17 +237,19 @@ def _reached(plan: Plan, node_id: Any) -> str:
     return node_id
 
 
-async def _check_input(
-    services: Services, wish: Wish, former: Former, document: Document, asked: dict[str, Any]
-) -> None:
-    """Raise `Unprocessable` for an input that the document does not take; the former one's is looked at where the document is another."""
+async def _judged_anew(
+    services: Services, former: Former, document: Document, asked: dict[str, Any], new: Repetition
+) -> Repetition:
+    """Return the repetition with the concurrency key of what is executed now, whose input fits. Raises `Unprocessable`."""
+    template = ConcurrencyTemplate(document.settings.concurrency, former.workflow_id, document.name)
     if "input" in asked:
-        check_input(asked["input"], document.input_schema)
-    elif document.input_schema and ("version" in asked or "definition" in asked):
-        given = former.input
-        if former.input_ref is not None:
-            given = await read_blob(services.blobs, wish.workspace_id, former.input_ref)
-        check_input(orjson.loads(given), document.input_schema)
+        given = asked["input"]
+    elif former.input_ref is None:
+        given = orjson.loads(former.input)
+    else:
+        given = orjson.loads(await read_blob(services.blobs, new.workspace_id, former.input_ref))
+    check_input(given, document.input_schema)
+    return replace(new, rekeyed=True, concurrency=template.of(given))
 
 
 def _repetition(wish: Wish, former: Former, begin: _Begin, trigger_type: str, retry_count: int) -> Repetition:

@@ -18,7 +18,7 @@ from store.reading import EVENTS, absent, accepted_from, event_from
 from workflow.blobs import BlobRef
 from workflow.errors import Bug, NotFound
 from workflow.lifecycle import WorkflowStatus
-from workflow.ports import Accepted, EventRow, IdempotencyKey, Isolation, NodeRow, Outcome
+from workflow.ports import Accepted, Concurrency, EventRow, IdempotencyKey, Isolation, NodeRow, Outcome
 from workflow.rerun import KeptRun
 from workflow.states import ExecutionStatus
 from workflow.waiting import NodeRun
@@ -49,7 +49,10 @@ class Former:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repetition:
-    """An execution to make of a former one, as queued. Without `input` it has the former one's; without `definition`, too."""
+    """An execution to make of a former one, as queued. Without `input` it has the former one's; without `definition`, too.
+
+    It has the former one's concurrency key, or, where it is `rekeyed`, what `concurrency` says.
+    """
 
     id: UUID
     workspace_id: UUID
@@ -65,6 +68,8 @@ class Repetition:
     input: bytes | None = None
     input_ref: BlobRef | None = None
     idempotency: IdempotencyKey | None = None
+    rekeyed: bool = False
+    concurrency: Concurrency | None = None
     events: Sequence[EventRow] = field(default_factory=tuple)
     kept: Sequence[KeptRun] = field(default_factory=tuple)
     skipped: Sequence[NodeRow] = field(default_factory=tuple)
@@ -180,7 +185,7 @@ def _former(execution_id: UUID, row: tuple[Any, ...]) -> Former:
 
 
 def _parameters(new: Repetition) -> dict[str, Any]:
-    key = new.idempotency
+    key, concurrency = new.idempotency, new.concurrency
     last_seq = len(new.events)
     first = last_seq << PLACE_BITS
     return {
@@ -198,6 +203,9 @@ def _parameters(new: Repetition) -> dict[str, Any]:
         "isolation": new.isolation.value,
         "priority": new.priority,
         "retry_count": new.retry_count,
+        "rekeyed": new.rekeyed,
+        "concurrency_key": concurrency.key if concurrency else "",
+        "concurrency_limit": concurrency.limit if concurrency else 0,
         "last_seq": last_seq,
         "key": key.key if key else None,
         "fingerprint": key.fingerprint if key else None,

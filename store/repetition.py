@@ -53,8 +53,10 @@ WITH former AS MATERIALIZED (
     SELECT %(id)s, f.workspace_id, f.workflow_id, %(version)s::int, COALESCE(%(definition)s::json, f.definition),
         COALESCE(%(input)s::json, f.input_data), CASE WHEN %(input)s::json IS NULL THEN f.input_ref ELSE %(input_ref)s::json END,
         %(nodes_total)s, %(nodes_completed)s, %(trigger_type)s, %(triggered_by)s::uuid, %(isolation)s, %(priority)s, 'queued', 0,
-        %(last_seq)s, clock_timestamp(), f.id, %(retry_count)s, f.concurrency_key, f.concurrency_limit,
-        f.concurrency_key <> ''
+        %(last_seq)s, clock_timestamp(), f.id, %(retry_count)s,
+        CASE WHEN %(rekeyed)s THEN %(concurrency_key)s::text ELSE f.concurrency_key END,
+        CASE WHEN %(rekeyed)s THEN %(concurrency_limit)s::int ELSE f.concurrency_limit END,
+        CASE WHEN %(rekeyed)s THEN %(concurrency_key)s::text ELSE f.concurrency_key END <> ''
     FROM fit f WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM keyed)
     ON CONFLICT DO NOTHING
     RETURNING id, workspace_id, input_ref, workflow_version

@@ -181,3 +181,24 @@ async def test_a_retry_waits_for_its_turn_like_the_others(api: Api, dsn: str):
     await post(api, present, "cancel")
 
     await until(api, again, "waiting")
+
+
+async def test_a_replay_with_another_input_or_version_has_their_key_and_limit(api: Api, dsn: str):
+    workflow_id = await stored(api, workflow("one each", [waiting()]))
+    ids = {name: (await execute(api, workflow_id, name)).json()["id"] for name in ("ada", "bob")}
+    await until(api, ids["ada"], "waiting")
+    await post(api, ids["ada"], "cancel")
+    await until(api, ids["ada"], "cancelled")
+
+    same = await api.call("POST", f"executions/{ids['ada']}/replay", json={})
+    other = await api.call("POST", f"executions/{ids['ada']}/replay", json={"input": {"customer": "bob"}})
+    unlimited = {"name": "one each", "nodes": [waiting()]}
+    assert (await api.call("PUT", f"workflows/{workflow_id}", json=unlimited)).status_code == 200
+    newer = await api.call("POST", f"executions/{ids['ada']}/replay", json={"version": 2})
+
+    assert [each.json()["concurrency_key"] for each in (same, other, newer)] == ["ada", "bob", None]
+    assert not held(dsn, newer.json()["id"])
+    await until(api, newer.json()["id"], "waiting")
+    assert held(dsn, other.json()["id"]), "one of bob is under way"
+    await post(api, ids["bob"], "cancel")
+    await until(api, other.json()["id"], "waiting")
