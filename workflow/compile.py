@@ -19,7 +19,7 @@ from workflow.findings import Finding, Severity, error
 from workflow.graph import connection_findings, graph_findings, plan_or_findings
 from workflow.plan import Plan
 from workflow.schemas import schema_refusal
-from workflow.spec import ERROR, Catalog, JsonObject, NodeType
+from workflow.spec import ERROR, Catalog, Effect, JsonObject, NodeType
 
 FINDINGS_MAX = 200
 
@@ -109,6 +109,9 @@ class Compiler:
             yield error("resources_not_supported", f"{node.type} cannot run as a Ray task", node.id, "resources")
         if node.on_error is not OnError.STOP and node_type.spec.trigger:
             yield error("on_error_not_supported", f"the trigger {node.id!r} cannot fail", node.id, "on_error")
+        if node.at_most_once and (node_type.spec.effect is Effect.PURE or node_type.spec.suspends):
+            why = "waits by itself" if node_type.spec.suspends else "does nothing outside that could happen twice"
+            yield error("at_most_once_not_supported", f"{node.type} {why}", node.id, "at_most_once")
         yield from self._config(node.id, node.config, node_type)
 
     def _config(self, node_id: str, config: dict[str, object], node_type: NodeType) -> Iterator[Finding]:

@@ -143,6 +143,11 @@ class Node(_Part):
     disabled: bool = Field(default=False, description="it does nothing and passes its items on")
     on_error: OnError = Field(default=OnError.STOP, description="what its failure means for the execution")
     retry: RetryPolicy | None = Field(default=None, description="null: it is tried once")
+    at_most_once: bool = Field(
+        default=False,
+        description="of a node with an effect outside: it is never started a second time by itself; where nobody knows what became of "
+        "it, as after a crash, it fails with `unknown_outcome`",
+    )
     pinned: dict[Handle, list[dict[str, Any]]] | None = Field(
         default=None, description="the objects that it gives, by output, instead of doing its work"
     )

@@ -51,11 +51,15 @@ class PlanNode:
     """Whether it begins the execution: it gets the execution's input."""
     idle: str = ""
     """Why its work is not done: `disabled` or `pinned`."""
+    at_most_once: bool = False
+    """Whether the document wants it never to be started twice."""
 
     @property
     def effect(self) -> Effect:
         """What it does to the world outside."""
-        return Effect.PURE if self.idle else self.type.spec.effect
+        if self.idle:
+            return Effect.PURE
+        return Effect.AT_MOST_ONCE if self.at_most_once else self.type.spec.effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +220,7 @@ def _plan_node(
         outputs=tuple(outgoing),
         start=start,
         idle=idle,
+        at_most_once=node.at_most_once,
     )
 
 

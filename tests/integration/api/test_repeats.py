@@ -389,3 +389,16 @@ async def test_a_replay_rests_and_is_taken_up_again_as_others_are(api: Api, outs
     assert (outside.done, again["timings"]["started_at"]) == ({"a": 1}, begun)
     await api.call("POST", f"executions/{again['id']}/cancel")
     await until(api, again["id"], "cancelled")
+
+
+async def test_an_effect_that_is_wanted_at_most_once_is_not_tried_again(api: Api, outside: Outside):
+    outside.refused = {"a", "b"}
+    retry = {"max_attempts": 3, "initial_ms": 1}
+    both = [{**outside.effect(name), "retry": retry} for name in ("a", "b")]
+    once = {**both[1], "at_most_once": True}
+
+    for each in (both[0], once):
+        ended = (await api.run(each)).json()
+        assert ended["status"] == "failed", ended
+
+    assert outside.done == {"a": 3, "b": 1}

@@ -91,6 +91,21 @@ async def test_an_at_most_once_node_starts_only_when_its_start_is_committed(plan
     assert before.events[-1].kind == "node.started"
 
 
+async def test_a_node_that_the_document_wants_to_start_at_most_once_waits_for_its_start_to_be_committed(plant: Plant):
+    process = plant.process()
+    process.may_flush.clear()
+    running = await plant.push(process, "fx", nodes={"fx": {"at_most_once": True}})
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert plant.world.journal == []
+    process.may_flush.set()
+
+    finished = await running
+
+    assert plant.world.journal == [f"{finished.id}:fx:0"]
+    assert "node.started" in {event.kind for event in process.flushes[0].events}
+
+
 async def test_an_at_most_once_node_whose_cause_is_committed_still_waits_for_its_start_to_be(plant: Plant):
     """Its owner had stumbled just before it: the next one of the same epoch has nothing to write but the start."""
     process = plant.process()

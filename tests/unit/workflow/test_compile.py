@@ -108,6 +108,7 @@ def connect(*pairs: tuple[str, str], **extra: str) -> list[dict]:
         ({"nodes": [{"id": "a", "type": "draw.picky", "config": {"n": "x"}}]}, ("invalid_config", "a", "config.n")),
         ({"nodes": [{"id": "a", "type": "draw.picky", "config": {"n": 3}}]}, ("odd", "a", "config.n")),
         ({"nodes": [{**NODE, "resources": {"cpu": 1}}]}, ("resources_not_supported", "a", "resources")),
+        ({"nodes": [{**NODE, "at_most_once": True}]}, ("at_most_once_not_supported", "a", "at_most_once")),
         ({"nodes": [{**NODE, "id": f"n{i}"} for i in range(51)]}, ("too_many_nodes", "", "")),
     ],
 )
