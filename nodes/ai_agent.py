@@ -8,6 +8,7 @@ import orjson
 
 from nodes.asking import asked
 from nodes.chats import MODEL_PROPERTIES, Answer, ask, request_of
+from nodes.forms import schema_problems
 from nodes.lineage import carried
 from nodes.toolbox import (
     CALLS_MAX,
@@ -24,7 +25,19 @@ from nodes.toolbox import (
 from workflow.answers import ROLES
 from workflow.errors import NodeError
 from workflow.models import ChatRequest, Message, Role, Usage
-from workflow.spec import MAIN, Config, Effect, Example, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
+from workflow.spec import (
+    MAIN,
+    Config,
+    Effect,
+    Example,
+    Items,
+    JsonObject,
+    NodeContext,
+    NodeSpec,
+    NodeType,
+    Outputs,
+    Problem,
+)
 from workflow.states import ExecutionStatus
 from workflow.waiting import ChildState, NewRequest, Request, RequestStatus, RequestType, Suspend
 
@@ -290,4 +303,9 @@ def _result(state: ChildState) -> str:
     return text if len(text) <= RESULT_CHARS_MAX else text[:RESULT_CHARS_MAX] + " … (cut)"
 
 
-NODE_TYPE = NodeType(SPEC, run, tool_problems, workflows_of=tool_documents)
+def check(config: JsonObject) -> list[Problem]:
+    """Find what is wrong with the tools and with the schema of the answer."""
+    return [*tool_problems(config), *schema_problems(config, "schema", "invalid_answer_schema")]
+
+
+NODE_TYPE = NodeType(SPEC, run, check, workflows_of=tool_documents)

@@ -120,7 +120,10 @@ async def _asked(context: NodeContext, config: Config, items: Items) -> Outputs 
         return {TIMEOUT: [carried(item, index) for index, item in enumerate(items)]}
     if request.status is not RequestStatus.ANSWERED:
         raise NodeError("what this node waited for was withdrawn", "request_cancelled", {"retryable": False})
-    return {MAIN: [Item(json=dict(request.response or {}), paired_item=list(range(len(items))))]}
+    given = {} if request.response is None else request.response
+    if not isinstance(given, dict):
+        raise NodeError("what was filled in is not an object", "answer_invalid", {"retryable": False})
+    return {MAIN: [Item(json=given, paired_item=list(range(len(items))))]}
 
 
 def _new(config: Config) -> NewRequest:

@@ -97,18 +97,18 @@ def _check_role(request: Open, role: str) -> None:
 
 def _status(request: Open, answer: Answer) -> RequestStatus:
     actions = actions_of(request)
-    if actions and answer.action not in actions:
-        message = f"`action` is one of {', '.join(actions)}"
+    if answer.action not in (actions or [""]):
+        message = f"`action` is one of {', '.join(actions)}" if actions else "there is no `action` to choose here"
         raise Unprocessable(message, "action_invalid", {"actions": actions})
     if request.type is RequestType.ERROR_RECOVERY:
         objects = answer.data if isinstance(answer.data, list) else [answer.data]
         if answer.action == Recovery.REPLACE and not all(isinstance(each, dict) for each in objects):
             raise Unprocessable("`data` is what the node gives instead: a list of objects", "data_invalid")
-    elif answer.action != REJECT:
-        _check_data(request, answer.data)
-    if request.type is RequestType.APPROVAL:
-        return RequestStatus.REJECTED if answer.action == REJECT else RequestStatus.APPROVED
-    return RequestStatus.ANSWERED
+        return RequestStatus.ANSWERED
+    if request.type is RequestType.APPROVAL and answer.action == REJECT:
+        return RequestStatus.REJECTED
+    _check_data(request, answer.data)
+    return RequestStatus.APPROVED if request.type is RequestType.APPROVAL else RequestStatus.ANSWERED
 
 
 def actions_of(request: Open) -> list[str]:

@@ -93,11 +93,11 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request as it stands. `response` is the JSON of the answer, once there is one."""
+    """A request as it stands. `response` is the JSON of the answer, once there is one: an object, where the answer was checked."""
 
     id: UUID
     status: RequestStatus
-    response: Mapping[str, Any] | None = None
+    response: Any = None
     user_id: UUID | None = None
     expires_ms: int | None = None
     responded_ms: int | None = None

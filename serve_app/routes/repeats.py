@@ -75,8 +75,8 @@ async def retry_execution(execution_id: ExecutionId, request: Request, caller: E
     """Make a new execution of one that has failed, was cancelled or timed out: it keeps all results and goes on with the rest.
 
     The same version (or document) and input; `retry_count` goes up by one, `parent_execution_id` is the former one. Failures that were
-    caught or passed on are results, too. A sub-workflow that has failed is executed anew, as a whole. A node that may start at most once and whose outcome is not known starts again: so you
-    wished. 409 for one that is completed or has not ended.
+    caught or passed on are results, too. A sub-workflow that has failed is executed anew, as a whole. A node that may start at most
+    once and whose outcome is not known starts again: so you wished. 409 for one that is completed or has not ended.
     """
     deadline, wish, _ = await _asked(request, caller, services, frozenset())
     return await _answer(services, wish, await retry(services, wish, execution_id), deadline)

@@ -18,7 +18,7 @@ from store.inbox import Asked as Found
 from workflow.answers import Answer
 from workflow.errors import InvalidRequest
 from workflow.links import token_hash
-from workflow.values import decode
+from workflow.values import decode, encode
 from workflow.waiting import RequestType
 
 router = APIRouter(prefix="/respond", tags=["hitl"])
@@ -68,7 +68,9 @@ async def respond(token: Token, request: Request, services: Asked) -> Response:
         return answer(public_view(await take(services, found, _answer(found, body), request)), headers=HEADERS)
     try:
         fields = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        decided = await take(services, found, _said(**filled_in(found, fields)), request)
+        given = filled_in(found, fields)
+        encode(given)  # refuses what JSON could not have brought: NUL, NaN, integers beyond 64 bits
+        decided = await take(services, found, _said(**given), request)
     except InvalidRequest as error:
         return HTMLResponse(page(found, error.message), error.status, HEADERS)
     return HTMLResponse(page(decided), headers=HEADERS)

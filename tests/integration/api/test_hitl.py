@@ -179,11 +179,27 @@ async def test_a_browser_gets_a_page_and_sends_a_form(api: Api):
     assert "default-src 'none'" in page.headers["content-security-policy"]
     refused = await api.call("POST", path, by="", headers=html, content="data.name=Ann&data.age=old")
     assert (refused.status_code, "does not fit the form" in refused.text) == (422, True)
+    for fields in ("data.name=%00&data.age=1", f"data.name=Ann&data.age={'9' * 30}"):
+        assert (await api.call("POST", path, by="", headers=html, content=fields)).status_code == 400
     sent = await api.call("POST", path, by="", headers=html, content="data.name=Ann&data.age=44&data.ok=on")
 
     assert sent.status_code == 200
     ended = await until(api, execution_id, "completed")
     assert ended["output"] == {"w": [{"name": "Ann", "age": 44, "ok": True}]}
+
+
+@pytest.mark.parametrize("data", [None, "abc", [1, 2], 7, {}])
+async def test_no_word_gets_past_a_form(api: Api, data: Any):
+    form = {"type": "object", "properties": {"n": {"pattern": "^(a+)+$"}}, "required": ["n"]}
+    execution_id = await begin(api, [node("w", "logic.wait", mode="form", form_schema=form)], [])
+    path = urlsplit((await asked(api, execution_id))["link"]).path
+    refused = await api.call("POST", path, by="", json={"action": "reject", "data": data})
+    assert (refused.status_code, refused.json()["code"]) == (422, "action_invalid")
+    assert (await api.call("POST", path, by="", json={"data": data})).json()["code"] == "data_invalid"
+    slow = await api.call("POST", path, by="", json={"data": {"n": "a" * 100_000 + "!"}})
+    assert (slow.status_code, slow.json()["errors"][0]["field"]) == (422, "n")
+    assert (await api.call("POST", path, by="", json={"data": {"n": "aa"}})).status_code == 200
+    assert (await until(api, execution_id, "completed"))["output"] == {"w": [{"n": "aa"}]}
 
 
 async def test_an_earlier_node_can_send_the_link_of_a_later_one(api: Api):

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import psycopg
+import pytest
 
 from tests.integration.api.conftest import Api, rows_in
 
@@ -396,6 +397,21 @@ async def test_executions_are_listed_by_page_status_and_workflow(api: Api):
     assert await listed(f"workflow_id={workflow}") == [mine]
     cursor = (await api.call("GET", "executions?limit=2")).json()["next_cursor"]
     assert await listed(f"cursor={cursor}") == [mine]
+
+
+@pytest.mark.parametrize(
+    ("schema", "field"),
+    [
+        ({"$ref": "http://127.0.0.1:9/schema.json"}, "$ref"),
+        ({"properties": {"n": {"$ref": "file:///etc/passwd"}}}, "properties.n.$ref"),
+        ({"$ref": "#/definitions/nope"}, "$ref"),
+        ({"properties": {"n": {"pattern": "(?=a)"}}}, "properties.n.pattern"),
+    ],
+)
+async def test_an_input_schema_that_cannot_be_used_is_found(api: Api, schema: dict[str, Any], field: str):
+    found = await api.call("POST", "workflows/validate", json={**DOCUMENT, "input_schema": schema})
+    told = [(each["code"], each["field"]) for each in found.json()["findings"]]
+    assert told == [("invalid_input_schema", f"input_schema.{field}")]
 
 
 async def test_an_input_must_satisfy_the_input_schema(api: Api):

@@ -108,6 +108,14 @@ async def test_the_answer_is_one_item_of_all(run_node: RunNode, request_of: OneR
     assert request_of.opened == []
 
 
+@pytest.mark.parametrize("given", ["abc", [1, 2], [], 7, 0, True, ""])
+async def test_what_was_filled_in_and_is_no_object_fails_by_name(run_node: RunNode, request_of: OneRequest, given: Any):
+    request_of.settled(RequestStatus.ANSWERED, given)
+    with pytest.raises(NodeError) as caught:
+        await run_node(NODE_TYPE, {"mode": "form"}, ITEMS)
+    assert (caught.value.code, caught.value.fields["retryable"]) == ("answer_invalid", False)
+
+
 async def test_when_its_time_is_over_the_items_go_to_timeout(
     run_node: RunNode, request_of: OneRequest, context: NodeContext
 ):

@@ -11,6 +11,7 @@ from workflow.waiting import RequestStatus, RequestType
 
 ADA, BOB, EVE = UUID(int=1), UUID(int=2), UUID(int=3)
 OPTIONS = [{"id": "a", "label": "A"}, {"id": "b"}]
+RECOVERIES = [{"id": action} for action in ("retry", "skip", "replace", "abort")]
 FORM = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 ROLES = ("viewer", "member", "admin", "owner")
 
@@ -43,8 +44,7 @@ def decided(request: Open, action: str = "", data: Any = None, **more: Any) -> D
     [
         ("approval", "approve", {"x": 1}, "approved", {"action": "approve", "comment": "c", "data": {"x": 1}}),
         ("approval", "reject", None, "rejected", {"action": "reject", "comment": "c", "data": None}),
-        ("clarification", "said", [1], "answered", {"action": "said", "comment": "c", "data": [1]}),
-        ("clarification", "reject", [1], "answered", {"action": "reject", "comment": "c", "data": [1]}),
+        ("clarification", "", [1], "answered", {"action": "", "comment": "c", "data": [1]}),
         ("form", "", {"n": 1}, "answered", {"n": 1}),
         ("webhook", "", [1], "answered", {"body": [1]}),
         ("webhook", "", None, "answered", {"body": None}),
@@ -54,7 +54,8 @@ def decided(request: Open, action: str = "", data: Any = None, **more: Any) -> D
     ],
 )
 def test_what_each_kind_makes_of_an_answer(kind: str, action: str, data: Any, status: str, response: Any):
-    decision = decided(opened(kind), action, data, comment="c", user_id=ADA, role="member", at_ms=7)
+    request = opened(kind, options=RECOVERIES if kind == "error_recovery" else ())
+    decision = decided(request, action, data, comment="c", user_id=ADA, role="member", at_ms=7)
     given = {"by": str(ADA), "action": action, "comment": "c", "data": data, "at_ms": 7}
     assert decision == Decision(status=RequestStatus(status), response=response, answers=[given])
 
@@ -154,7 +155,22 @@ def test_data_fit_the_form(kind: str):
 
 def test_whoever_rejects_or_recovers_fills_in_no_form():
     assert decided(opened(form_schema=FORM), "reject").status is RequestStatus.REJECTED
-    assert decided(opened("error_recovery", form_schema=FORM), "skip").status is RequestStatus.ANSWERED
+    recovery = opened("error_recovery", options=RECOVERIES, form_schema=FORM)
+    assert decided(recovery, "skip").status is RequestStatus.ANSWERED
+
+
+@pytest.mark.parametrize("kind", ["clarification", "form", "webhook"])
+@pytest.mark.parametrize("action", ["reject", "approve", "said"])
+def test_where_there_is_nothing_to_choose_an_action_is_refused(kind: str, action: str):
+    for data in (None, {"n": 1}, "abc", [1, 2], 7):
+        error = refused(opened(kind, form_schema=FORM), Answer(action=action, data=data))
+        assert (type(error), error.code, error.fields) == (Unprocessable, "action_invalid", {"actions": []})
+
+
+def test_only_an_approval_that_is_rejected_needs_no_form():
+    choices = opened("clarification", options=[{"id": "reject"}], form_schema=FORM)
+    assert refused(choices, Answer(action="reject", data={})).code == "data_invalid"
+    assert decided(choices, "reject", {"n": 1}).status is RequestStatus.ANSWERED
 
 
 @pytest.mark.parametrize("data", [None, [], [{"n": 1}], "text", 1])
@@ -164,9 +180,10 @@ def test_a_form_gives_an_object(data: Any):
 
 @pytest.mark.parametrize("data", [None, 1, "text", [1], [{}, None]])
 def test_what_replaces_an_output_is_objects(data: Any):
-    error = refused(opened("error_recovery"), Answer(action="replace", data=data))
+    request = opened("error_recovery", options=RECOVERIES)
+    error = refused(request, Answer(action="replace", data=data))
     assert (type(error), error.code) == (Unprocessable, "data_invalid")
-    assert decided(opened("error_recovery"), "skip", data).status is RequestStatus.ANSWERED
+    assert decided(request, "skip", data).status is RequestStatus.ANSWERED
 
 
 def test_a_comment_has_an_end():
