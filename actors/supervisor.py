@@ -6,7 +6,7 @@ and their leases can be ended at once instead of waiting for their time to run o
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
@@ -20,6 +20,8 @@ from workflow.ports import Executions, LeaseEnd, Leases
 T = TypeVar("T")
 
 STATUS_EVERY_S = 1.0
+STUCK_S = 20.0
+"""So long after its lease has run out an actor that has begun no other one is ended: its loop or its process hangs."""
 DEATH_BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 DEDICATED_AT_ONCE_MAX = 8
 HELD_KEYS_AT_ONCE = 128
@@ -71,6 +73,7 @@ class Supervisor:
         self._keeping: dict[str, list[asyncio.Task[None]]] = {}
         self._dedicated: dict[UUID, asyncio.Task[None]] = {}
         self._dedicated_on: dict[UUID, str] = {}
+        self._dedicated_children: dict[UUID, _Child] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._closing = False
         self._one_writer = asyncio.Lock()
@@ -232,8 +235,10 @@ class Supervisor:
         hourly = 0.0
         while True:
             try:
-                if await self._write(self._leases.reap, self._config.lease_ttl_ms):
+                ended = await self._write(self._leases.reap, self._config.lease_ttl_ms)
+                if ended:
                     self._wake_all()
+                self._look_after(ended)
                 if hourly <= 0:
                     await self._maintain()
                     hourly = 3_600_000
@@ -243,6 +248,24 @@ class Supervisor:
                 self._log.exception("reap.failed")
             hourly -= self._config.poll_ms
             await asyncio.sleep(self._config.poll_ms / 1000)
+
+    def _look_after(self, ended: Sequence[UUID]) -> None:
+        """See to it that the children whose leases have run out begin others, or end."""
+        for child in (*self._children.values(), *self._dedicated_children.values()):
+            if child.member.lease_id in ended:
+                self._spawn(self._end_if_stuck(child, child.member.lease_id))
+
+    async def _end_if_stuck(self, child: _Child, lapsed: UUID) -> None:
+        """An actor that lives begins another lease when it is heard again. One that hangs would keep its place for ever."""
+        await asyncio.sleep(STUCK_S)
+        try:
+            async with asyncio.timeout(2 * STATUS_EVERY_S):
+                stuck = (await child.handle.status()).lease_id == lapsed
+        except Exception:  # noqa: BLE001 - whatever keeps it from answering
+            stuck = True
+        if stuck and not child.broken.done():
+            self._log.error("actor.stuck", name=child.handle.name, pid=child.member.pid, host=child.host)
+            child.handle.kill()
 
     async def _dedicated_for_ever(self) -> None:
         while True:
@@ -278,6 +301,7 @@ class Supervisor:
             child = await self._create_dedicated(execution_id)
             if child is None:
                 return
+            self._dedicated_children[execution_id] = child
             done = asyncio.ensure_future(child.handle.drain())
             await asyncio.wait({done, child.broken}, return_when=asyncio.FIRST_COMPLETED)
             if child.broken.done() or done.exception() is not None:  # either may be the first to hear of its death
@@ -288,6 +312,7 @@ class Supervisor:
         finally:
             if child is not None:
                 child.handle.kill()
+            self._dedicated_children.pop(execution_id, None)
             self._dedicated_on.pop(execution_id, None)
             self._dedicated.pop(execution_id, None)
 

@@ -27,18 +27,23 @@ class FakeActor:
         self.woken = 0
         self.draining = False
         self.closed = False
+        self.deaf = False
 
     async def start(self) -> Member:
         if self.stage.refuse:
             raise RuntimeError("no room")
         await self.answers()
+        self.begin_lease()
+        if self.dedicated_to is not None:
+            await self.stage.executions.claim_one(self.lease_id, self.dedicated_to)
+        return self.member()
+
+    def begin_lease(self) -> None:
+        self.lease_id = new_id()
         holder = LeaseHolder(
             id=self.lease_id, cluster_id="c", actor_id="a", actor_name=self.name, host=self.host, pid=1, slots=4
         )
         self.stage.leases.register(holder, 6_000)
-        if self.dedicated_to is not None:
-            await self.stage.executions.claim_one(self.lease_id, self.dedicated_to)
-        return self.member()
 
     def member(self) -> Member:
         return Member(
@@ -49,7 +54,7 @@ class FakeActor:
         await self.dead.wait()
 
     async def answers(self) -> None:
-        while self.host in self.stage.silent:
+        while self.deaf or self.host in self.stage.silent:
             await asyncio.sleep(0.005)
 
     async def status(self) -> Member:
@@ -247,6 +252,39 @@ async def test_a_host_that_does_not_answer_is_given_nothing_new_until_it_does(st
     await stage.until(lambda: taking() == {"host-2"})
     stage.silent = set()
     await stage.until(lambda: taking() == {"host-1", "host-2"})
+
+
+@pytest.mark.parametrize("deaf", [True, False], ids=["does not answer", "answers, with its former lease"])
+async def test_an_actor_that_hangs_is_ended_and_replaced_and_one_that_begins_a_lease_is_not(
+    stage: Stage, monkeypatch, deaf: bool
+):
+    monkeypatch.setattr("actors.supervisor.STUCK_S", 0.05)
+    monkeypatch.setattr("actors.supervisor.STATUS_EVERY_S", 0.02)
+    await stage.supervisor.start()
+    await stage.supervisor.full()
+    hanging, alive = stage.actors
+    hanging.deaf = deaf
+    stage.now_ms += 7_000
+    await stage.until(lambda: all(lease.reason is LeaseEnd.EXPIRED for lease in stage.store.leases.values()))
+    alive.begin_lease()
+
+    await stage.until(hanging.dead.is_set)
+    await stage.until(lambda: len(stage.actors) == 3 and len(stage.supervisor.members) == 2)
+    assert {member.name for member in stage.supervisor.members} == {alive.name, stage.actors[2].name}
+    assert not alive.dead.is_set()
+
+
+async def test_a_dedicated_actor_that_hangs_makes_room_for_another_one(stage: Stage, monkeypatch):
+    monkeypatch.setattr("actors.supervisor.STUCK_S", 0.05)
+    await stage.supervisor.start()
+    identity = await dedicated(stage)
+    await stage.until(lambda: any(actor.dedicated_to == identity for actor in stage.actors))
+    (own,) = [actor for actor in stage.actors if actor.dedicated_to == identity]
+    await stage.until(lambda: own.draining)
+    stage.now_ms += 7_000
+
+    await stage.until(own.dead.is_set)
+    await stage.until(lambda: sum(actor.dedicated_to == identity for actor in stage.actors) == 2)
 
 
 async def test_dedicated_actors_are_spread_over_the_hosts(stage: Stage, monkeypatch):
