@@ -136,6 +136,25 @@ ASKS = (
         tests=(f"{ASKING}::test_what_is_answered_does_not_time_out",),
     ),
     Mutant(
+        name="answer-when-time-is-over",
+        why="somebody approves what the time has decided already, because its owner is late",
+        file=INBOX,
+        old="    WHEN r.expires_at <= clock_timestamp() THEN 'timeout' ELSE",
+        new="    ELSE",
+        tests=(
+            f"{ASKING}::test_no_answer_counts_when_the_time_is_over_although_no_owner_has_come_to_it",
+            f"{ASKING}::test_requests_are_listed_as_they_stand",
+        ),
+    ),
+    Mutant(
+        name="decision-when-time-is-over",
+        why="an answer is taken that was judged in time and decides after it",
+        file=INBOX,
+        old=" AND (expires_at IS NULL OR expires_at > clock_timestamp())",
+        new="",
+        tests=(f"{ASKING}::test_an_answer_whose_decision_comes_after_the_time_is_refused",),
+    ),
+    Mutant(
         name="withdrawn-with-the-others",
         why="a branch that is given up closes what other branches still ask",
         file=REQUESTS,

@@ -96,7 +96,9 @@ class People:
             return
         execution_id, node_id, run_index, _ = key
         row = self.world.store.executions[execution_id]
-        if self.asked[key].request.status is RequestStatus.PENDING and not row.status.terminal:
+        request = self.asked[key].request
+        over = request.expires_ms is not None and request.expires_ms <= self.world.store.now_ms()
+        if request.status is RequestStatus.PENDING and not over and not row.status.terminal:
             self._decide(key, RequestStatus.ANSWERED, answer)
             self.world.faults["answer"] += 1
             MemoryExecutions(self.world.store).wake(self.world.new_id(), execution_id, node_id, run_index)

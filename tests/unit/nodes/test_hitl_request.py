@@ -174,7 +174,9 @@ async def test_one_that_was_asked_with_already_decides_nothing(
 ):
     request_of.settled(RequestStatus.TIMEOUT, {"action": action} if action else None)
     with pytest.raises(NodeError) as caught:
-        await run_node(NODE_TYPE, {**ASKING, "timeout": HOUR, **config, "auto_action": "{{ $json.then }}"}, [{"then": action}])
+        await run_node(
+            NODE_TYPE, {**ASKING, "timeout": HOUR, **config, "auto_action": "{{ $json.then }}"}, [{"then": action}]
+        )
     assert caught.value.code == "invalid_auto_action"
 
 
