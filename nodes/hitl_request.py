@@ -32,10 +32,11 @@ SPEC = NodeSpec(
     category="hitl",
     description=(
         "Asks the members of the workspace, or whoever has the link, and waits without needing any process. The first decision "
-        "counts, or as many approvals as are wanted. Its items go on with the decision in `hitl`: `status`, `action`, `comment`, "
-        "`data` (what was filled in), `by`, `responded_ms`. Reminding and escalating are not events and wake nothing: whoever looks at the "
-        "request (`GET hitl`) sees `reminded` and `escalated`, by the database's clock, and an answer is judged by it. So neither can "
-        "be lost or come late. Nothing is sent to anybody: a program that notifies people asks for `GET hitl?status=pending`."
+        "counts, or as many approvals of different members as are wanted; when the time is over no answer does. Its items go on with "
+        "the decision in `hitl`: `status`, `action`, `comment`, `data` (what was filled in), `by`, `responded_ms`. Reminding and "
+        "escalating are not events and wake nothing: whoever looks at the request (`GET hitl`) sees `reminded` and `escalated`, by "
+        "the database's clock, and an answer is judged by it. So neither can be lost or come late. Nothing is sent to anybody: a "
+        "program that notifies people asks for `GET hitl?status=pending`."
     ),
     effect=Effect.EFFECT,
     suspends=True,
@@ -133,7 +134,10 @@ SPEC = NodeSpec(
             "remind_after": span_schema(
                 "Remind after", "From then on the request is shown as `reminded`, until somebody decides."
             ),
-            "escalate_after": span_schema("Escalate after", "From then on `escalate_to` may answer, too."),
+            "escalate_after": span_schema(
+                "Escalate after",
+                "From then on `escalate_to` may answer, too, beside those of `allowed_roles` or the editors.",
+            ),
             "escalate_to": {"enum": list(ROLES), "title": "Escalate to", "description": "A role."},
         },
         "required": ["title"],
@@ -156,7 +160,9 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs | S
     if request.status is RequestStatus.CANCELLED:
         raise NodeError("what was asked here was withdrawn", "request_cancelled", {"retryable": False})
     told = _told(request)
-    return {_handle(request, config): [carried(item, i, {**item["json"], "hitl": told}) for i, item in enumerate(items)]}
+    return {
+        _handle(request, config): [carried(item, i, {**item["json"], "hitl": told}) for i, item in enumerate(items)]
+    }
 
 
 def _new(config: Config) -> NewRequest:
@@ -191,7 +197,9 @@ def _check_auto_action(config: Config, action: str) -> None:
     """Raise `NodeError` where an expression gave what cannot be decided: no item may leave by a decision that nobody meant."""
     actions = _actions(config.whole)
     if action not in actions:
-        message = f"`auto_action` is {action!r}, which is none of what can be decided here: {', '.join(actions) or 'nothing'}"
+        message = (
+            f"`auto_action` is {action!r}, which is none of what can be decided here: {', '.join(actions) or 'nothing'}"
+        )
         raise NodeError(message, "invalid_auto_action", {"actions": actions, "retryable": False})
 
 
@@ -220,7 +228,9 @@ def problems(config: JsonObject) -> list[Problem]:
     if kind == "approval" and options:
         found.append(Problem("option_not_used", "an approval is approved or rejected: it has no options", "options"))
     if kind == "clarification" and config.get("approvals", 1) != 1:
-        found.append(Problem("option_not_used", "a clarification is answered once, whatever `approvals` says", "approvals"))
+        found.append(
+            Problem("option_not_used", "a clarification is answered once, whatever `approvals` says", "approvals")
+        )
     action, actions = config.get("auto_action"), _actions(config)
     known = action is not None and all(map(_written, (kind, action, config.get("options"), *options, *actions)))
     if known and action not in actions:
