@@ -47,7 +47,7 @@ from workflow.events import (
     ResumeRequested,
     from_body,
 )
-from workflow.machine import outstanding, replay, step
+from workflow.machine import outstanding, recovery_asked, replay, step
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed, Ending, History, Rest, Signal, SignalKind
 from workflow.resting import begun_ms, due_nodes, is_too_early, may_rest, next_due_ms, waiting_run
@@ -376,7 +376,7 @@ class ExecutionLoop:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        due_ms = next_due_ms(self._state)
+        due_ms = next_due_ms(self._state, apart=self._tasks)
         if due_ms is not None and not self._state.paused:
             left_ms = max(0, due_ms - self._around.now_ms())
             self._alarm = asyncio.get_running_loop().call_later(left_ms / 1000, self._time_has_come)
@@ -396,7 +396,7 @@ class ExecutionLoop:
         if self._due:
             self._due = False
             for index in [] if self._state.paused else due_nodes(self._state, self._around.now_ms()):
-                self._woken(index, Wake.TIME)
+                self._look(index, Wake.TIME)
 
     def _take_signal(self, signal: Signal) -> None:
         by = orjson.loads(signal.body).get("by", "") if signal.body else ""
@@ -427,17 +427,21 @@ class ExecutionLoop:
         index = waiting_run(self._state, signal.node_id, signal.run_index)
         if index is None:
             return
-        node = self._state.nodes[index]
         # What has come before the wake-up is committed need not wake it again: it is looked up after that.
         others = [each for each in (*self._signals, *self._too_early) if _same_run(each, signal)]
         for other in others:
             self._journal.read_signal(other.id)
         self._signals = deque(each for each in self._signals if each not in others)
         self._too_early = [each for each in self._too_early if each not in others]
-        if node.failed_with:
-            self._ask(AskRecovery(index, node.run_index, node.asked, *node.failed_with))
+        self._look(index, Wake.SIGNAL)
+
+    def _look(self, index: int, cause: Wake) -> None:
+        """Have a waiting node look what has come, or whether somebody, or the time, has decided about its failure."""
+        asking = recovery_asked(self._state, index)
+        if asking is None:
+            self._woken(index, cause)
         else:
-            self._woken(index, Wake.SIGNAL)
+            self._ask(asking)
 
     def _woken(self, index: int, cause: Wake) -> None:
         node = self._state.nodes[index]

@@ -143,8 +143,14 @@ def _parameters(new: NewRequest, now_ms: int) -> dict[str, Any]:
         "remind_s": _seconds(new.remind_after_ms),
         "escalate_s": _seconds(new.escalate_after_ms),
         "escalate_to": new.escalate_to,
-        "expires_ms": None if new.timeout_ms is None else now_ms + new.timeout_ms,
+        "expires_ms": _expires_ms(new, now_ms),
     }
+
+
+def _expires_ms(new: NewRequest, now_ms: int) -> int | None:
+    if new.expires_ms is not None:
+        return new.expires_ms
+    return None if new.timeout_ms is None else now_ms + new.timeout_ms
 
 
 def _seconds(ms: int | None) -> int | None:

@@ -306,6 +306,52 @@ async def test_somebody_decides_about_a_failed_node(api: Api, answer: dict, stat
         assert ended["error"]["message"] == request["message"]
 
 
+@pytest.mark.parametrize(
+    ("ask", "status", "output"),
+    [
+        ({"auto_action": "skip"}, "completed", {"end": [{"n": 1}]}),
+        ({"auto_action": "abort"}, "failed", None),
+        ({}, "failed", None),
+    ],
+)
+async def test_time_decides_about_a_failed_node_when_nobody_does(
+    api: Api, dsn: str, ask: dict, status: str, output: Any
+):
+    bad = {**failing(), "ask": {"timeout_ms": 1_000, **ask}}
+    ended = await until(api, await begin(api, [bad, node("end")], [("bad", "end")], {"n": 1}), status)
+
+    assert ended["output"] == output
+    [request] = (await api.call("GET", f"hitl?execution_id={ended['id']}")).json()["items"]
+    assert (request["status"], request["auto_action"]) == ("timeout", ask.get("auto_action", ""))
+    assert run_sql(dsn, "SELECT action_type, user_id FROM audit_entries") == [("error_recovery", None)]
+
+
+async def test_a_failed_node_that_rests_is_taken_up_when_its_time_is_over(api: Api, dsn: str):
+    bad = {**failing(), "ask": {"timeout_ms": 3_600_000, "auto_action": "skip"}}
+    execution_id = await begin(api, [bad, node("end")], [("bad", "end")], {"n": 1})
+    request = await asked(api, execution_id)
+    resting = await until(api, execution_id, "waiting")
+    assert resting["wake_at"] == request["expires_at"]
+
+
+async def test_who_is_asked_about_a_failed_node(api: Api, dsn: str):
+    policy = {
+        "allowed_roles": ["admin"],
+        "escalate_after_ms": 60_000,
+        "escalate_to": "viewer",
+        "remind_after_ms": 60_000,
+    }
+    execution_id = await begin(api, [{**failing(), "ask": policy}, node("end")], [("bad", "end")], {"n": 1})
+    request = await asked(api, execution_id)
+    assert (request["expires_at"], request["reminded"]) == (None, False)
+    assert (await respond(api, request, 403, action="skip", by="member"))["code"] == "role_not_asked"
+    run_sql(dsn, "UPDATE hitl_requests SET created_at = created_at - interval '1 minute'")
+    assert (await asked(api, execution_id))["reminded"]
+    await respond(api, request, action="skip", by="viewer")
+
+    await until(api, execution_id, "completed")
+
+
 async def test_tried_again_it_may_fail_again_and_is_asked_about_again(api: Api):
     execution_id = await begin(api, [failing()], [], {"n": 1})
     first = await asked(api, execution_id)
