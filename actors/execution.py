@@ -104,6 +104,7 @@ class ExecutionLoop:
         self._later: dict[int, int] = {}
         """Of these, the attempts that only wait for their time (Unix ms), by node."""
         self._too_early: list[Signal] = []
+        self._ask_again: set[int] = set()
         """Wake-ups for nodes that do not wait yet, or not while it is paused; unread until they are taken up."""
         self._alarm: asyncio.TimerHandle | None = None
         self._due = False
@@ -457,8 +458,14 @@ class ExecutionLoop:
         )
 
     def _ask(self, command: AskRecovery) -> None:
-        """Ask what is to become of a node that has failed, or look whether that was decided."""
-        if command.node not in self._tasks:
+        """Ask what is to become of a node that has failed, or look whether that was decided.
+
+        What is being asked already may have been decided just after it was looked at: then it is looked at once more.
+        """
+        if command.node in self._tasks:
+            self._ask_again.add(command.node)
+        else:
+            self._ask_again.discard(command.node)
             self._tasks[command.node] = asyncio.create_task(self._ask_about(command, self._journal.seq))
 
     async def _ask_about(self, command: AskRecovery, cause: int) -> None:
@@ -468,6 +475,8 @@ class ExecutionLoop:
             decided = await self._recoveries.ask(command)
             if decided is None:
                 self._tasks.pop(command.node, None)
+                if command.node in self._ask_again:
+                    self._todo.append(command)
             else:
                 self._arrived.append(decided)
         except Fenced:

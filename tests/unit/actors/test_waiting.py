@@ -197,6 +197,7 @@ async def test_while_it_is_found_that_the_time_is_over_nothing_is_looked_for_in_
     fields = {"on_error": "ask", "ask": {"timeout_ms": 60_000}}
     execution_id = await begun(plant, process, "a -> b", a="draw.break", nodes={"a": fields})
     await plant.world.until(lambda: outside.looks == 1)
+    await wake(plant, process, execution_id, "a")
     for _ in range(200):
         await asyncio.sleep(0)
     assert len(rounds) <= 1
@@ -204,6 +205,32 @@ async def test_while_it_is_found_that_the_time_is_over_nothing_is_looked_for_in_
 
     await until(plant, execution_id, COMPLETED)
     assert outside.looks == 1
+
+
+class AnsweredMeanwhile(Overdue):
+    """What is asked is answered after it was looked at, and before that is heard."""
+
+    async def open(self, new: NewRequest) -> Request:
+        self.looks += 1
+        if self.looks > 1:
+            return Request(id=UUID(int=1), status=RequestStatus.ANSWERED, response={"action": "skip"})
+        self.plant.world.changed.set()
+        await self.found.wait()
+        return Request(id=UUID(int=1), status=RequestStatus.PENDING)
+
+
+async def test_an_answer_that_comes_while_it_is_being_asked_is_not_lost(plant: Plant):
+    outside = AnsweredMeanwhile(plant, action="")
+    process = plant.process(outside=outside)
+    execution_id = await begun(plant, process, "a -> b", a="draw.break", nodes={"a": {"on_error": "ask"}})
+    await plant.world.until(lambda: outside.looks == 1)
+    await wake(plant, process, execution_id, "a")
+    for _ in range(100):  # it hears of that
+        await asyncio.sleep(0)
+    outside.found.set()
+
+    await until(plant, execution_id, COMPLETED)
+    assert outside.looks == 2
 
 
 async def test_what_was_asked_by_a_definition_that_can_no_longer_be_run_is_forsaken(plant: Plant):
