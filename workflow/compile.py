@@ -11,7 +11,6 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from workflow import config as configs
-from workflow.asking import AutoAction
 from workflow.concurrency import concurrency_findings
 from workflow.document import Document, Node, OnError, parse_document
 from workflow.errors import InvalidDefinition, InvalidRequest
@@ -20,7 +19,7 @@ from workflow.findings import Finding, Severity, error
 from workflow.graph import connection_findings, graph_findings, plan_or_findings
 from workflow.plan import Plan
 from workflow.schemas import schema_refusal
-from workflow.spec import ERROR, Catalog, Effect, JsonObject, NodeType
+from workflow.spec import ERROR, Catalog, JsonObject, NodeType
 
 FINDINGS_MAX = 200
 
@@ -110,10 +109,6 @@ class Compiler:
             yield error("resources_not_supported", f"{node.type} cannot run as a Ray task", node.id, "resources")
         if node.on_error is not OnError.STOP and node_type.spec.trigger:
             yield error("on_error_not_supported", f"the trigger {node.id!r} cannot fail", node.id, "on_error")
-        auto_action = None if node.ask is None else node.ask.auto_action
-        if auto_action is AutoAction.RETRY and node_type.spec.effect is Effect.AT_MOST_ONCE:
-            message = f"{node.id!r} is started at most once: only somebody who is asked can have it tried again"
-            yield error("invalid_auto_action", message, node.id, "ask.auto_action")
         yield from self._config(node.id, node.config, node_type)
 
     def _config(self, node_id: str, config: dict[str, object], node_type: NodeType) -> Iterator[Finding]:
