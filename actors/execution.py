@@ -47,7 +47,7 @@ from workflow.events import (
     ResumeRequested,
     from_body,
 )
-from workflow.machine import outstanding, replay, step
+from workflow.machine import outstanding, recovery_asked, replay, step
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed, Ending, History, Rest, Signal, SignalKind
 from workflow.resting import begun_ms, due_nodes, is_too_early, may_rest, next_due_ms, waiting_run
@@ -104,6 +104,7 @@ class ExecutionLoop:
         self._later: dict[int, int] = {}
         """Of these, the attempts that only wait for their time (Unix ms), by node."""
         self._too_early: list[Signal] = []
+        self._ask_again: set[int] = set()
         """Wake-ups for nodes that do not wait yet, or not while it is paused; unread until they are taken up."""
         self._alarm: asyncio.TimerHandle | None = None
         self._due = False
@@ -376,7 +377,7 @@ class ExecutionLoop:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        due_ms = next_due_ms(self._state)
+        due_ms = next_due_ms(self._state, apart=self._tasks)
         if due_ms is not None and not self._state.paused:
             left_ms = max(0, due_ms - self._around.now_ms())
             self._alarm = asyncio.get_running_loop().call_later(left_ms / 1000, self._time_has_come)
@@ -396,7 +397,7 @@ class ExecutionLoop:
         if self._due:
             self._due = False
             for index in [] if self._state.paused else due_nodes(self._state, self._around.now_ms()):
-                self._woken(index, Wake.TIME)
+                self._look(index, Wake.TIME)
 
     def _take_signal(self, signal: Signal) -> None:
         by = orjson.loads(signal.body).get("by", "") if signal.body else ""
@@ -427,17 +428,21 @@ class ExecutionLoop:
         index = waiting_run(self._state, signal.node_id, signal.run_index)
         if index is None:
             return
-        node = self._state.nodes[index]
         # What has come before the wake-up is committed need not wake it again: it is looked up after that.
         others = [each for each in (*self._signals, *self._too_early) if _same_run(each, signal)]
         for other in others:
             self._journal.read_signal(other.id)
         self._signals = deque(each for each in self._signals if each not in others)
         self._too_early = [each for each in self._too_early if each not in others]
-        if node.failed_with:
-            self._ask(AskRecovery(index, node.run_index, node.asked, *node.failed_with))
+        self._look(index, Wake.SIGNAL)
+
+    def _look(self, index: int, cause: Wake) -> None:
+        """Have a waiting node look what has come, or whether somebody, or the time, has decided about its failure."""
+        asking = recovery_asked(self._state, index)
+        if asking is None:
+            self._woken(index, cause)
         else:
-            self._woken(index, Wake.SIGNAL)
+            self._ask(asking)
 
     def _woken(self, index: int, cause: Wake) -> None:
         node = self._state.nodes[index]
@@ -453,8 +458,14 @@ class ExecutionLoop:
         )
 
     def _ask(self, command: AskRecovery) -> None:
-        """Ask what is to become of a node that has failed, or look whether that was decided."""
-        if command.node not in self._tasks:
+        """Ask what is to become of a node that has failed, or look whether that was decided.
+
+        What is being asked already may have been decided just after it was looked at: then it is looked at once more.
+        """
+        if command.node in self._tasks:
+            self._ask_again.add(command.node)
+        else:
+            self._ask_again.discard(command.node)
             self._tasks[command.node] = asyncio.create_task(self._ask_about(command, self._journal.seq))
 
     async def _ask_about(self, command: AskRecovery, cause: int) -> None:
@@ -464,6 +475,8 @@ class ExecutionLoop:
             decided = await self._recoveries.ask(command)
             if decided is None:
                 self._tasks.pop(command.node, None)
+                if command.node in self._ask_again:
+                    self._todo.append(command)
             else:
                 self._arrived.append(decided)
         except Fenced:

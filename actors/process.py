@@ -82,7 +82,7 @@ def flush_size(part: Flush) -> int:
 
 def _outside(config: PoolConfig, pool: Pool, blobs: Blobs, changed: Callable[[], None]) -> StoredOutside:
     return StoredOutside(
-        PostgresRequests(pool),
+        PostgresRequests(pool, new_id),
         PostgresChildren(pool),
         blobs,
         link_key=bytes.fromhex(config.link_key),

@@ -8,12 +8,13 @@ from actors.journal import Journal
 from actors.outside import Outside
 from actors.results import Results
 from actors.rows import Rows, Stored
+from workflow.asking import AutoAction
 from workflow.commands import AskRecovery
 from workflow.errors import BadInput, NodeError
 from workflow.events import NodeRecovered
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed
-from workflow.spec import Item, Items, Outputs
+from workflow.spec import Effect, Item, Items, Outputs
 from workflow.state import State
 from workflow.waiting import NewRequest, Recovery, Request, RequestStatus, RequestType
 
@@ -65,6 +66,8 @@ class Recoveries:
             request = await requests.open(ask_about(node, command))
         except NodeError:
             return Decided(command, Request(id=self._claimed.id, status=RequestStatus.CANCELLED))
+        if request.status is RequestStatus.PENDING and command.until_ms:
+            request = await requests.look(expire=True) or request
         return None if request.status is RequestStatus.PENDING else Decided(command, request)
 
     def decide(self, state: State, decided: Decided, now_ms: int) -> NodeRecovered | None:
@@ -110,6 +113,13 @@ def ask_about(node: PlanNode, command: AskRecovery) -> NewRequest:
         title=f"{node.name} has failed",
         message=command.message,
         options=OPTIONS,
+        allowed_roles=node.ask.allowed_roles,
+        timeout_ms=node.ask.timeout_ms,
+        expires_ms=command.until_ms or None,
+        auto_action=node.ask.auto_action or "",
+        remind_after_ms=node.ask.remind_after_ms,
+        escalate_after_ms=node.ask.escalate_after_ms,
+        escalate_to=node.ask.escalate_to or "",
         context={"node_id": node.id, "node_type": node.type.spec.type, "code": command.code},
     )
 
@@ -117,12 +127,17 @@ def ask_about(node: PlanNode, command: AskRecovery) -> NewRequest:
 def given_instead(node: PlanNode, request: Request, items: Items) -> tuple[Recovery, Outputs, str]:
     """Return the decision, what the node gives by it, and who decided.
 
-    `response` of an answered request is `{"action": …}`, with `output`, a list of objects, where the action is `replace`. A
-    request that has ended in any other way lets the node fail.
+    `response` of an answered request is `{"action": …}`, with `output`, a list of objects, where the action is `replace`; so is that
+    of one whose time is over, if something is done then. A request that has ended in any other way lets the node fail.
     """
     response = request.response or {}
     by = str(request.user_id) if request.user_id else request.status.value
-    if request.status is not RequestStatus.ANSWERED or response.get("action") not in list(Recovery):
+    possible: list[str] = list(Recovery) if request.status is RequestStatus.ANSWERED else []
+    if request.status is RequestStatus.TIMEOUT:
+        possible = list(AutoAction)
+        if node.effect is Effect.AT_MOST_ONCE:
+            possible.remove(AutoAction.RETRY)
+    if response.get("action") not in possible:
         return Recovery.ABORT, {}, by
     decision = Recovery(response["action"])
     handle = next((handle for handle in node.handles if handle != node.type.spec.body), "")

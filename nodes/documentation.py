@@ -15,7 +15,7 @@ This page is generated from the specs in `nodes/` by `make docs`; a test fails w
 example. The same is in `GET /api/v1/node-types`, as JSON Schemas, and in `rayloom node-types`.
 
 Strings in a config may hold [expressions](expressions.md), except in the fields marked "as written". Every node also has the
-fields `disabled`, `on_error`, `retry`, `timeout_ms`, `resources` and `pinned`; see [the glossary](glossary.md).
+fields `disabled`, `on_error`, `ask`, `retry`, `timeout_ms`, `resources` and `pinned`; see [the glossary](glossary.md).
 """
 
 _EFFECTS: Mapping[Effect, str] = {

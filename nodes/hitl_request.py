@@ -6,13 +6,25 @@ from nodes.asking import asked
 from nodes.forms import form_problems
 from nodes.lineage import carried
 from nodes.spans import span_ms, span_schema
-from workflow.answers import ROLES
+from workflow.answers import APPROVE, REJECT, ROLES
 from workflow.errors import NodeError
-from workflow.spec import Config, Effect, Example, Items, JsonObject, NodeContext, NodeSpec, NodeType, Outputs
+from workflow.spec import (
+    Config,
+    Effect,
+    Example,
+    Items,
+    JsonObject,
+    NodeContext,
+    NodeSpec,
+    NodeType,
+    Outputs,
+    Problem,
+)
 from workflow.waiting import NewRequest, Request, RequestStatus, RequestType, Suspend
 
 APPROVED, REJECTED, ANSWERED, TIMEOUT = "approved", "rejected", "answered", "timeout"
-HANDLE_BY_ACTION = {"approve": APPROVED, "reject": REJECTED}
+HANDLE_BY_ACTION = {APPROVE: APPROVED, REJECT: REJECTED}
+PLACEHOLDER = "{{"
 
 SPEC = NodeSpec(
     type="hitl.request",
@@ -20,10 +32,11 @@ SPEC = NodeSpec(
     category="hitl",
     description=(
         "Asks the members of the workspace, or whoever has the link, and waits without needing any process. The first decision "
-        "counts, or as many approvals as are wanted. Its items go on with the decision in `hitl`: `status`, `action`, `comment`, "
-        "`data` (what was filled in), `by`, `responded_ms`. Reminding and escalating are not events and wake nothing: whoever looks at the "
-        "request (`GET hitl`) sees `reminded` and `escalated`, by the database's clock, and an answer is judged by it. So neither can "
-        "be lost or come late. Nothing is sent to anybody: a program that notifies people asks for `GET hitl?status=pending`."
+        "counts, or as many approvals of different members as are wanted; when the time is over no answer does. Its items go on with "
+        "the decision in `hitl`: `status`, `action`, `comment`, `data` (what was filled in), `by`, `responded_ms`. Reminding and "
+        "escalating are not events and wake nothing: whoever looks at the request (`GET hitl`) sees `reminded` and `escalated`, by "
+        "the database's clock, and an answer is judged by it. So neither can be lost or come late. Nothing is sent to anybody: a "
+        "program that notifies people asks for `GET hitl?status=pending`."
     ),
     effect=Effect.EFFECT,
     suspends=True,
@@ -76,7 +89,7 @@ SPEC = NodeSpec(
                 "type": "array",
                 "maxItems": 50,
                 "title": "Options",
-                "description": "What there is to choose from; `action` of the answer is the `id` of one.",
+                "description": "What a clarification gives to choose from; `action` of the answer is the `id` of one.",
                 "items": {
                     "type": "object",
                     "properties": {
@@ -94,26 +107,37 @@ SPEC = NodeSpec(
                 "maximum": 100,
                 "default": 1,
                 "title": "Approvals",
-                "description": "So many different people must approve; one who rejects decides.",
+                "description": (
+                    "So many different members must approve; one who rejects decides. With more than one, answers by the link are "
+                    "refused: nobody can tell who has it."
+                ),
             },
             "allowed_roles": {
                 "type": "array",
                 "items": {"enum": list(ROLES)},
                 "uniqueItems": True,
                 "title": "Who may answer",
-                "description": "Roles; without any, every member who may edit. Whoever has the link may answer, too.",
+                "description": (
+                    "Roles; without any, every member who may edit. Whoever has the link may answer, too, where one approval is enough."
+                ),
             },
             "timeout": span_schema("At most", "How long it waits."),
             "auto_action": {
                 "type": "string",
                 "maxLength": 100,
                 "title": "When nobody answers",
-                "description": "`approve`, `reject` or an option: decided when the time is over; else the items go to `timeout`.",
+                "description": (
+                    "Decided when the time is over: `approve` or `reject`; of a clarification one of its options. Without it the items go "
+                    "to `timeout`."
+                ),
             },
             "remind_after": span_schema(
                 "Remind after", "From then on the request is shown as `reminded`, until somebody decides."
             ),
-            "escalate_after": span_schema("Escalate after", "From then on `escalate_to` may answer, too."),
+            "escalate_after": span_schema(
+                "Escalate after",
+                "From then on `escalate_to` may answer, too, beside those of `allowed_roles` or the editors.",
+            ),
             "escalate_to": {"enum": list(ROLES), "title": "Escalate to", "description": "A role."},
         },
         "required": ["title"],
@@ -135,14 +159,15 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs | S
         return request
     if request.status is RequestStatus.CANCELLED:
         raise NodeError("what was asked here was withdrawn", "request_cancelled", {"retryable": False})
-    handle = _handle(request)
-    if handle not in outputs_of(config.whole):
-        handle = outputs_of(config.whole)[0]
     told = _told(request)
-    return {handle: [carried(item, i, {**item["json"], "hitl": told}) for i, item in enumerate(items)]}
+    return {
+        _handle(request, config): [carried(item, i, {**item["json"], "hitl": told}) for i, item in enumerate(items)]
+    }
 
 
 def _new(config: Config) -> NewRequest:
+    if "auto_action" in config.whole:
+        _check_auto_action(config, config["auto_action"])
     return NewRequest(
         type=RequestType(config.get("type", "approval")),
         title=config["title"],
@@ -159,11 +184,23 @@ def _new(config: Config) -> NewRequest:
     )
 
 
-def _handle(request: Request) -> str:
+def _handle(request: Request, config: Config) -> str:
     action = (request.response or {}).get("action", "")
-    if request.status is RequestStatus.TIMEOUT:
-        return HANDLE_BY_ACTION.get(action, ANSWERED if action else TIMEOUT)
-    return request.status.value
+    if request.status is not RequestStatus.TIMEOUT:
+        return request.status.value
+    if "auto_action" in config.whole:  # also of requests that were made before this was checked
+        _check_auto_action(config, action)
+    return HANDLE_BY_ACTION.get(action, ANSWERED) if action else TIMEOUT
+
+
+def _check_auto_action(config: Config, action: str) -> None:
+    """Raise `NodeError` where an expression gave what cannot be decided: no item may leave by a decision that nobody meant."""
+    actions = _actions(config.whole)
+    if action not in actions:
+        message = (
+            f"`auto_action` is {action!r}, which is none of what can be decided here: {', '.join(actions) or 'nothing'}"
+        )
+        raise NodeError(message, "invalid_auto_action", {"actions": actions, "retryable": False})
 
 
 def _told(request: Request) -> JsonObject:
@@ -181,4 +218,41 @@ def outputs_of(config: JsonObject) -> tuple[str, ...]:
     return (*decided, TIMEOUT) if "timeout" in config and "auto_action" not in config else decided
 
 
-NODE_TYPE = NodeType(SPEC, run, form_problems, outputs_of=outputs_of)
+def problems(config: JsonObject) -> list[Problem]:
+    """Find options that do not go together, and decisions that there are not; what expressions make of it is judged when asked."""
+    kind, found = config.get("type", "approval"), form_problems(config)
+    options = _list(config.get("options"))
+    ids = [option["id"] for option in options if isinstance(option, dict) and isinstance(option.get("id"), str)]
+    repeated = sorted({each for each in ids if ids.count(each) > 1 and _written(each)})
+    found += [Problem("duplicate_option", f"two options have the id {each!r}", "options") for each in repeated]
+    if kind == "approval" and options:
+        found.append(Problem("option_not_used", "an approval is approved or rejected: it has no options", "options"))
+    if kind == "clarification" and config.get("approvals", 1) != 1:
+        found.append(
+            Problem("option_not_used", "a clarification is answered once, whatever `approvals` says", "approvals")
+        )
+    action, actions = config.get("auto_action"), _actions(config)
+    known = action is not None and all(map(_written, (kind, action, config.get("options"), *options, *actions)))
+    if known and action not in actions:
+        can = f"one of {', '.join(actions)}" if actions else "nothing: there are no options"
+        found.append(Problem("invalid_auto_action", f"{action!r} cannot be decided here, only {can}", "auto_action"))
+    return found
+
+
+def _actions(config: JsonObject) -> list[str]:
+    """Return what can be decided where somebody has to choose."""
+    if config.get("type", "approval") == "approval":
+        return [APPROVE, REJECT]
+    return [str(option.get("id")) for option in _list(config.get("options")) if isinstance(option, dict)]
+
+
+def _written(value: Any) -> bool:
+    """Whether it is written out, and no expression."""
+    return not (isinstance(value, str) and PLACEHOLDER in value)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+NODE_TYPE = NodeType(SPEC, run, problems, outputs_of=outputs_of)

@@ -399,7 +399,7 @@ class RequestOut(PublicRequestOut):
     response_time_ms: int | None
     """how long that took"""
     link: str | None
-    """where it can be answered without a login; null for who may not answer"""
+    """where it can be answered without a login; null for who may not answer, and where several people have to approve"""
 
 
 class RequestsOut(Described):

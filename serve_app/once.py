@@ -2,8 +2,9 @@
 
 Two halves. `Once`, around the application, makes an attempt of each write that came with a key, lets it go on when its client has
 gone, and keeps what it answers, byte for byte. `begin`, called by the check of role and workspace and so never before it, reserves
-the key: from there on the request is performed, replayed, or refused. A route has nothing to do for this. What it makes gets ids
-from `new_ids`: they are the same should the request be performed again, because a replica died before the answer was kept.
+the key: from there on the request is performed, replayed, or refused. A route has nothing to do for this, apart from that of links,
+which have no workspace in their path: it calls `begin_by_link` once it knows the link's request. What a route makes gets ids from
+`new_ids`: they are the same should the request be performed again, because a replica died before the answer was kept.
 
 Routes that accept executions do not begin here: their keys are kept with the execution (`PostgresExecutions.accept`).
 """
@@ -44,6 +45,7 @@ RESERVED_MS = 15_000
 RENEW_S = 5.0
 RETRY_AFTER_S = 1
 ATTEMPT = "rayloom.attempt"
+LINK = "link"
 
 
 class Replay(Exception):
@@ -171,17 +173,32 @@ async def begin(request: Request, workspace_id: UUID, caller_id: UUID) -> None:
     attempt: Attempt | None = request.scope.get(ATTEMPT)
     if attempt is None:
         return
+    await _reserve(attempt, request, workspace_id, str(caller_id), presented_key(request))
+
+
+async def begin_by_link(request: Request, workspace_id: UUID, token_hash: bytes) -> None:
+    """Reserve the key of a write that came by a link. It belongs to the link: whoever has that cannot meet the keys of the workspace.
+
+    Raises what `begin` raises.
+    """
+    attempt: Attempt | None = request.scope.get(ATTEMPT)
+    if attempt is None:
+        return
+    own = sha256(token_hash + presented_key(request).encode()).hexdigest()
+    await _reserve(attempt, request, workspace_id, "", f"{LINK} {own}")  # no key that is presented holds a space
+
+
+async def _reserve(attempt: Attempt, request: Request, workspace_id: UUID, caller: str, key: str) -> None:
     limits = request.app.state.services.config.limits
     body = await keep_body(
         request, limits.upload_bytes_max + ENVELOPE_BYTES if is_multipart(request) else limits.body_bytes_max
     )
-    key = presented_key(request)
     asked = (
         request.method,
         request.url.path,
         request.url.query,
         request.headers.get("if-match", ""),
-        str(caller_id),
+        caller,
     )
     parts = [part.encode("utf-8", "surrogateescape") for part in asked]
     fingerprint = sha256(b"".join(sha256(part).digest() for part in (*parts, body))).digest()

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from serve_app.once import HEADER, KEY_CHARS_MAX, REPLAYED, WRITES
 from serve_app.problems import MEDIA_TYPE
 from workflow.document import Document
+from workflow.links import PATH as LINKS
 
 REF = "#/components/schemas/{model}"
 DOCUMENT_REF = {"$ref": REF.format(model="Document")}
@@ -17,7 +18,7 @@ PROBLEM_REF = {"$ref": REF.format(model="Problem")}
 MEANINGS = {
     400: "the body is not JSON that can be stored",
     401: "no key, or not a valid one",
-    403: "the caller's role does not allow it",
+    403: "the caller's role, or the link that they came by, does not allow it",
     404: "there is no such thing in this workspace",
     409: "it does not apply in the present state; or a request with the same Idempotency-Key is under way",
     413: "the body is larger than the limit",
@@ -132,7 +133,7 @@ def _page(app: FastAPI, models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
         for method, operation in operations.items():
             responses = operation["responses"]
             responses.pop("422", None)  # FastAPI's own, which is not what is answered
-            keyed = WORKSPACE in path and method.upper() in WRITES
+            keyed = (WORKSPACE in path or path.startswith(LINKS)) and method.upper() in WRITES
             if keyed:
                 _take_key(operation)
             for status in (*statuses, *(OF_KEYED_WRITES if keyed else ())):

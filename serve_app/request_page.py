@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from store.inbox import Asked
-from workflow.answers import actions_of
+from workflow.answers import actions_of, link_is_enough
 from workflow.waiting import RequestStatus, RequestType
 
 HEAD = """<!doctype html>
@@ -37,6 +37,10 @@ def page(asked: Asked, error: str = "") -> str:
         parts.append(f'<p class="done">This is {escape(asked.open.status.value)}. Thank you.</p>')
     elif asked.open.type is RequestType.WEBHOOK:
         parts.append("<p>This link is for programs: it waits for a POST with JSON.</p>")
+    elif not link_is_enough(asked.open):
+        parts.append(
+            "<p>Several people have to approve this, so it is not answered here, but by each of them in the API.</p>"
+        )
     else:
         parts.append(_form(asked))
     return "".join([*parts, FOOT])

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from serve_app.bodies import parse_object
 from serve_app.views import iso
 from store.inbox import Asked
-from workflow.answers import actions_of, may_answer
+from workflow.answers import actions_of, link_is_enough, may_answer
 from workflow.errors import Unprocessable
 
 ACTION_CHARS_MAX = 100
@@ -41,7 +41,7 @@ def read_answer(body: bytes) -> RespondBody:
 
 
 def request_view(asked: Asked, role: str = "", link: str = "") -> dict[str, Any]:
-    """Return a request as it is shown to somebody of this role; the link only to who may answer."""
+    """Return a request as it is shown to somebody of this role; the link only to who may answer, where it is enough."""
     may = bool(role) and may_answer(asked.open, role)
     return {
         "id": str(asked.id),
@@ -63,7 +63,7 @@ def request_view(asked: Asked, role: str = "", link: str = "") -> dict[str, Any]
         "created_at": iso(asked.created_ms),
         "responded_at": iso(asked.responded_ms),
         "response_time_ms": None if asked.responded_ms is None else asked.responded_ms - asked.created_ms,
-        "link": link if may else None,
+        "link": link if may and link_is_enough(asked.open) else None,
     }
 
 

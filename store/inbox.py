@@ -11,17 +11,23 @@ from store.engine import Pool
 from store.literals import ENDED
 from store.outages import connection_of
 from store.paging import Page, bounded
-from workflow.answers import Answer, Decision, Open, judge
+from workflow.answers import Answer, Decision, Open, closed, judge, roles_asked
 from workflow.errors import Conflict, NotFound
 from workflow.waiting import RequestStatus, RequestType
 
-ESCALATED = "(r.created_at + r.escalate_after_seconds * interval '1 second') <= clock_timestamp()"
-REMINDED = "r.status = 'pending' AND (r.created_at + r.remind_after_seconds * interval '1 second') <= clock_timestamp()"
+# As it stands by the database's clock: what is over is, though its owner has not come to it yet (it is paused, or has no place).
+STATUS = f"""CASE WHEN r.status <> 'pending' THEN r.status WHEN e.status IN ({ENDED}) THEN 'cancelled'
+    WHEN r.expires_at <= clock_timestamp() THEN 'timeout' ELSE 'pending' END"""
+# Until it was closed: LEAST passes over what is null.
+OPEN_UNTIL = "LEAST(clock_timestamp(), r.responded_at, r.expires_at)"
+ESCALATED = f"(r.created_at + r.escalate_after_seconds * interval '1 second') <= {OPEN_UNTIL}"
+REMINDED = f"""({STATUS}) = 'pending'
+    AND (r.created_at + r.remind_after_seconds * interval '1 second') <= clock_timestamp()"""
 
 COLUMNS = f"""
 SELECT r.id, r.workspace_id, r.execution_id, r.workflow_id, r.node_id, r.run_index, r.ordinal, r.request_type, r.title,
     r.message, r.options::text, r.form_schema::text, r.context_data::text, r.allowed_roles, r.approvals_required,
-    r.answers::text, CASE WHEN r.status = 'pending' AND e.status IN ({ENDED}) THEN 'cancelled' ELSE r.status END,
+    r.answers::text, {STATUS},
     r.response::text, r.user_id, r.auto_action, r.escalate_to, COALESCE({ESCALATED}, false), COALESCE({REMINDED}, false),
     (extract(epoch FROM r.created_at) * 1000)::bigint, (extract(epoch FROM r.expires_at) * 1000)::bigint,
     (extract(epoch FROM r.responded_at) * 1000)::bigint
@@ -30,8 +36,7 @@ FROM hitl_requests r JOIN executions e ON e.id = r.execution_id
 
 LIST = f"""{COLUMNS}
 WHERE r.workspace_id = %(workspace)s AND (%(before)s::uuid IS NULL OR r.id < %(before)s)
-    AND (%(statuses)s::text[] IS NULL OR r.status = ANY (%(statuses)s))
-    AND (NOT %(open)s OR e.status NOT IN ({ENDED}))
+    AND (%(statuses)s::text[] IS NULL OR r.status = ANY (%(kept)s) AND ({STATUS}) = ANY (%(statuses)s))
     AND (%(types)s::text[] IS NULL OR r.request_type = ANY (%(types)s))
     AND (%(execution)s::uuid IS NULL OR r.execution_id = %(execution)s)
 ORDER BY r.id DESC LIMIT %(limit)s
@@ -47,7 +52,7 @@ DECIDE = """
 WITH decided AS (
     UPDATE hitl_requests SET status = %(status)s, answers = %(answers)s::json, response = %(response)s::json,
         user_id = %(user)s, responded_at = CASE WHEN %(status)s <> 'pending' THEN clock_timestamp() END
-    WHERE id = %(id)s AND status = 'pending'
+    WHERE id = %(id)s AND status = 'pending' AND (expires_at IS NULL OR expires_at > clock_timestamp())
     RETURNING *
 ), woken AS (
     INSERT INTO signals (id, workspace_id, execution_id, kind, node_id, run_index, body)
@@ -119,7 +124,7 @@ class Inbox:
             "workspace": workspace_id,
             "before": before,
             "statuses": [status.value for status in statuses] or None,
-            "open": list(statuses) == [RequestStatus.PENDING],
+            "kept": _kept(statuses),
             "types": [each.value for each in types] or None,
             "execution": execution_id,
             "limit": size + 1,
@@ -148,7 +153,8 @@ class Inbox:
     async def respond(self, asked: Asked, answer: Answer, origin: From) -> Asked:
         """Take an answer, wake the node if it decides, and note it in the audit: all or nothing, and the first decision wins.
 
-        Raises what `judge` raises, `Conflict` also when the execution has ended, and `NotFound` when the request is gone.
+        Raises what `judge` raises, `Conflict` also when the execution has ended or the time is over, and `NotFound` when the request is
+        gone.
         """
         key = {"id": asked.id, "workspace": asked.workspace_id, "execution": asked.execution_id}
         async with connection_of(self._pool) as connection, connection.transaction():
@@ -158,11 +164,14 @@ class Inbox:
             if not rows:
                 raise _absent()
             decision = judge(_asked(rows[0]).open, answer)
-            await connection.execute(DECIDE, self._parameters(asked.id, answer, decision, origin))
+            noted = await connection.execute(DECIDE, self._parameters(asked.id, answer, decision, origin))
             rows = await (await connection.execute(GET, key)).fetchall()
         if not rows:
             raise Conflict("the request is gone", "request_closed")
-        return _asked(rows[0])
+        found = _asked(rows[0])
+        if not noted.rowcount:  # its time was over in between
+            raise closed(found.open.status)
+        return found
 
     def _parameters(self, request_id: UUID, answer: Answer, decision: Decision, origin: From) -> dict[str, Any]:
         return {
@@ -179,7 +188,6 @@ class Inbox:
 
 
 def _asked(row: tuple[Any, ...]) -> Asked:
-    roles = [*row[13], row[20]] if row[21] and row[13] and row[20] else list(row[13])
     return Asked(
         id=row[0],
         workspace_id=row[1],
@@ -204,11 +212,17 @@ def _asked(row: tuple[Any, ...]) -> Asked:
             status=RequestStatus(row[16]),
             options=orjson.loads(row[10]),
             form_schema=orjson.loads(row[11]),
-            roles=roles,
+            roles=roles_asked(row[13], row[20] if row[21] else ""),
             approvals_required=row[14],
             answers=orjson.loads(row[15]),
         ),
     )
+
+
+def _kept(statuses: Sequence[RequestStatus]) -> list[str]:
+    """Return what is stored of requests that stand so: some are still kept as pending."""
+    late = {RequestStatus.TIMEOUT, RequestStatus.CANCELLED} & set(statuses)
+    return sorted({*statuses, *([RequestStatus.PENDING] if late else [])})
 
 
 def _absent() -> NotFound:

@@ -4,7 +4,7 @@ Only a pending request changes, and in one statement, so the first decision wins
 node's run in the same statement.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -46,11 +46,21 @@ WHERE execution_id = %(execution)s AND node_id = %(node)s AND run_index = %(run)
 """
 
 EXPIRE = """
-UPDATE hitl_requests SET status = 'timeout', responded_at = clock_timestamp(),
-    response = CASE WHEN auto_action <> '' THEN json_build_object('action', auto_action, 'automatic', true) END
-WHERE execution_id = %(execution)s AND node_id = %(node)s AND run_index = %(run)s AND ordinal = %(ordinal)s
-    AND status = 'pending' AND expires_at <= to_timestamp(%(now_ms)s / 1000.0)
+WITH expired AS (
+    UPDATE hitl_requests SET status = 'timeout', responded_at = clock_timestamp(),
+        response = CASE WHEN auto_action <> '' THEN json_build_object('action', auto_action, 'automatic', true) END
+    WHERE execution_id = %(execution)s AND node_id = %(node)s AND run_index = %(run)s AND ordinal = %(ordinal)s
+        AND status = 'pending' AND expires_at <= to_timestamp(%(now_ms)s / 1000.0)
+    RETURNING *
+)
+INSERT INTO audit_entries (id, workspace_id, workflow_id, execution_id, node_id, action_type, request_details, response,
+    response_time_ms)
+SELECT %(audit)s, workspace_id, workflow_id, execution_id, node_id, request_type,
+    json_build_object('request_id', id, 'title', title), json_build_object('action', auto_action, 'automatic', true),
+    (extract(epoch FROM responded_at - created_at) * 1000)::bigint
+FROM expired
 """
+"""What the time decides is noted like what a person does, in the same statement."""
 
 WITHDRAW = """
 UPDATE hitl_requests r SET status = 'cancelled', responded_at = clock_timestamp()
@@ -61,10 +71,11 @@ WHERE r.execution_id = %(execution)s AND r.status = 'pending' AND NOT EXISTS (
 
 
 class PostgresRequests:
-    """The requests of executions, for their owners."""
+    """The requests of executions, for their owners. `new_id` gives the ids of what is noted in the audit."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, new_id: Callable[[], UUID]) -> None:
         self._pool = pool
+        self._new_id = new_id
 
     async def open(
         self,
@@ -101,7 +112,7 @@ class PostgresRequests:
         key = {"execution": execution_id, "node": run[0], "run": run[1], "ordinal": ordinal}
         async with connection_of(self._pool) as connection:
             if expire:
-                await connection.execute(EXPIRE, {**key, "now_ms": now_ms})
+                await connection.execute(EXPIRE, {**key, "now_ms": now_ms, "audit": self._new_id()})
             rows = await (await connection.execute(LOOK, key)).fetchall()
         return _request(rows[0]) if rows else None
 
@@ -132,8 +143,14 @@ def _parameters(new: NewRequest, now_ms: int) -> dict[str, Any]:
         "remind_s": _seconds(new.remind_after_ms),
         "escalate_s": _seconds(new.escalate_after_ms),
         "escalate_to": new.escalate_to,
-        "expires_ms": None if new.timeout_ms is None else now_ms + new.timeout_ms,
+        "expires_ms": _expires_ms(new, now_ms),
     }
+
+
+def _expires_ms(new: NewRequest, now_ms: int) -> int | None:
+    if new.expires_ms is not None:
+        return new.expires_ms
+    return None if new.timeout_ms is None else now_ms + new.timeout_ms
 
 
 def _seconds(ms: int | None) -> int | None:

@@ -4,6 +4,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from tests.graphs import drawing_catalog
+from workflow.asking import AskPolicy
 from workflow.document import Connection, Document, Node, WorkflowSettings
 from workflow.plan import Plan, make_plan
 from workflow.regions import ReturnsFromOutside, TwoEntries
@@ -56,6 +57,7 @@ def cyclic_plans(draw: st.DrawFn, nodes_max: int = 10) -> Plan:
             id=f"n{i}",
             type=kind,
             on_error=draw(st.sampled_from(["stop", "stop", "continue", "error_output", "ask"])) if i else "stop",
+            ask=AskPolicy(timeout_ms=1_000) if draw(st.booleans()) else None,
             retry=RETRY if draw(st.integers(0, 4)) == 4 else None,
             disabled=i > 0 and draw(st.integers(0, 9)) == 9,
         )

@@ -56,18 +56,20 @@ def judge(request: Open, answer: Answer) -> Decision:
     """Return what the answer decides.
 
     Raises `Conflict` for a request that is closed or that this person has answered, `Forbidden` for a role that may not
-    answer, `Unprocessable` for an answer that does not fit.
+    answer and for the link where it is not enough, `Unprocessable` for an answer that does not fit.
     """
     if request.status is not RequestStatus.PENDING:
-        fields = {"state": request.status.value}
-        raise Conflict(f"the request is {request.status.value} already", "request_closed", fields)
+        raise closed(request.status)
+    if answer.user_id is None and not link_is_enough(request):
+        message = f"this wants {request.approvals_required} approvals of different members: each answers it in the API"
+        raise Forbidden(message, "link_not_enough", {"approvals_required": request.approvals_required})
     if answer.role:
         _check_role(request, answer.role)
     if len(answer.comment) > COMMENT_CHARS_MAX:
         raise Unprocessable(f"`comment` has at most {COMMENT_CHARS_MAX} characters", "comment_too_long")
     by = None if answer.user_id is None else str(answer.user_id)
-    if any(given.get("by") == by for given in request.answers):  # of those who came by the link, there is one
-        raise Conflict("this request was answered by you, or by this link, already", "answered_already")
+    if any(given.get("by") == by for given in request.answers):
+        raise Conflict("this request was answered by you already", "answered_already")
     status = _status(request, answer)
     given = {"by": by, "action": answer.action, "comment": answer.comment, "data": answer.data, "at_ms": answer.at_ms}
     answers = [*request.answers, given]
@@ -80,6 +82,24 @@ def judge(request: Open, answer: Answer) -> Decision:
     else:
         response = {"action": answer.action, "comment": answer.comment, "data": answer.data}
     return Decision(status=status, response=response, answers=answers)
+
+
+def closed(status: RequestStatus) -> Conflict:
+    """Return the error of an answer to a request that is decided, over or withdrawn."""
+    return Conflict(f"the request is {status.value} already", "request_closed", {"state": status.value})
+
+
+def link_is_enough(request: Open) -> bool:
+    """Whether whoever has the link may answer: not where different people are to approve, for nobody can tell who has it."""
+    return request.type is not RequestType.APPROVAL or request.approvals_required <= 1
+
+
+def roles_asked(named: Sequence[str], escalated_to: str) -> list[str]:
+    """Return the roles that may answer: those that are named, and the one it was escalated to, if any, beside them or the editors."""
+    if not escalated_to:
+        return list(named)
+    roles = list(named or EDITORS)
+    return roles if escalated_to in roles else [*roles, escalated_to]
 
 
 def may_answer(request: Open, role: str) -> bool:

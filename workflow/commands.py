@@ -54,6 +54,8 @@ class AskRecovery:
     """How often somebody was asked about this run, this time included."""
     code: str
     message: str
+    until_ms: int = 0
+    """When time decides, if nobody has (Unix); 0 for never."""
 
 
 @dataclass(frozen=True, slots=True)

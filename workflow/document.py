@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
 )
 
+from workflow.asking import AskPolicy
 from workflow.errors import InvalidDefinition
 from workflow.findings import Finding, Severity
 from workflow.models import Gpu
@@ -142,6 +143,10 @@ class Node(_Part):
     config: dict[str, Any] = Field(default_factory=dict, description="as the JSON Schema of its type says")
     disabled: bool = Field(default=False, description="it does nothing and passes its items on")
     on_error: OnError = Field(default=OnError.STOP, description="what its failure means for the execution")
+    ask: AskPolicy | None = Field(
+        default=None,
+        description="who is asked with `on_error: ask`, and for how long; null: the editors, for as long as it takes",
+    )
     retry: RetryPolicy | None = Field(default=None, description="null: it is tried once")
     at_most_once: bool = Field(
         default=False,

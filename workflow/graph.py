@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from workflow.asking import AutoAction
 from workflow.document import Cycles, Document, OnError
 from workflow.errors import BadInput
 from workflow.findings import Finding, error, warning
@@ -113,6 +114,12 @@ def _odd_nodes(document: Document, plan: Plan) -> Iterator[Finding]:
         if node.retry is not None and node.effect is Effect.AT_MOST_ONCE:
             message = f"{node.id!r} is started at most once; its retry policy is not used"
             yield warning("retry_not_used", message, node.id, "retry")
+        if written.ask is not None and node.on_error is not OnError.ASK:
+            message = f"nobody is asked about the failure of {node.id!r}: its `on_error` is `{node.on_error.value}`"
+            yield warning("ask_not_used", message, node.id, "ask")
+        if node.ask.auto_action is AutoAction.RETRY and node.effect is Effect.AT_MOST_ONCE:
+            message = f"{node.id!r} is started at most once: only somebody who is asked can have it tried again"
+            yield error("invalid_auto_action", message, node.id, "ask.auto_action")
         body = node.type.spec.body
         if body and not node.idle and body not in used:
             yield warning("empty_body", f"nothing is connected to the output `{body}` of {node.id!r}", node.id)

@@ -114,8 +114,15 @@ def outstanding(state: State) -> list[Command]:
 
 
 def _asked(state: State) -> list[Command]:
-    failed = [(index, state.nodes[index]) for index in sorted(state.waiting)]
-    return [AskRecovery(i, n.run_index, n.asked, *n.failed_with) for i, n in failed if n.failed_with]
+    return [asking for index in sorted(state.waiting) if (asking := recovery_asked(state, index))]
+
+
+def recovery_asked(state: State, index: int) -> AskRecovery | None:
+    """Return what somebody is asked about a node that waits; None where it has not failed."""
+    node = state.nodes[index]
+    if node.failed_with is None:
+        return None
+    return AskRecovery(index, node.run_index, node.asked, *node.failed_with, until_ms=node.wake_at_ms)
 
 
 def _of_node(
@@ -229,8 +236,10 @@ def _fail(state: State, event: NodeFailed) -> list[Command]:
     if plan_node.on_error is OnError.ASK:
         node.failed_with = (event.code, event.message)
         node.asked += 1
-        asking = AskRecovery(index, node.run_index, node.asked, event.code, event.message)
-        return [asking, *_wait(state, index, 0)]
+        timeout_ms = plan_node.ask.timeout_ms
+        until_ms = 0 if timeout_ms is None else event.at_ms + timeout_ms
+        asking = AskRecovery(index, node.run_index, node.asked, event.code, event.message, until_ms)
+        return [asking, *_wait(state, index, until_ms)]
     if plan_node.on_error is not OnError.STOP:
         return _settled(state, index, NodeStatus.FAILED, event)
     return _failed(state, index, event.code, event.message)
@@ -279,7 +288,7 @@ def _recover(state: State, event: NodeRecovered) -> list[Command]:
     _check_handles(state, index, event)
     node = state.nodes[index]
     code, message = node.failed_with or ("", "")
-    node.failed_with = None
+    node.failed_with, node.wake_at_ms = None, 0
     if event.decision == Recovery.RETRY:
         node.attempt += 1
         node.failures, node.not_before_ms = 0, 0

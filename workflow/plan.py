@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from workflow.asking import AskPolicy
 from workflow.budgets import Budget
 from workflow.config import ConfigTemplate
 from workflow.document import BudgetSettings, Document, ErrorTrigger, Node, OnError, Resources
@@ -45,6 +46,8 @@ class PlanNode:
     resources: Resources
     retry: RetryPolicy | None
     on_error: OnError
+    ask: AskPolicy
+    """Who is asked about its failure, where its `on_error` says so."""
     inputs: tuple[Edge, ...]
     outputs: tuple[Edge, ...]
     start: bool
@@ -216,6 +219,7 @@ def _plan_node(
         resources=node.resources,
         retry=node.retry,
         on_error=node.on_error,
+        ask=node.ask or AskPolicy(),
         inputs=tuple(incoming),
         outputs=tuple(outgoing),
         start=start,

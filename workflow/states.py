@@ -92,7 +92,8 @@ NODE_STATES: Mapping[NodeStatus, str] = MappingProxyType(
         ),
         NodeStatus.WAITING: (
             "It has begun, and waits for a time, a person, a request from outside or a child; no process holds it and it counts "
-            "towards no limit. With `on_error: ask` also after its last attempt has failed, until somebody has decided."
+            "towards no limit. With `on_error: ask` also after its last attempt has failed, until somebody has decided, or the "
+            "time in its `ask`."
         ),
         NodeStatus.COMPLETED: "Its result is the one durable result for this node and run index; nobody computes it again.",
         NodeStatus.FAILED: (

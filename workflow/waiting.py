@@ -83,6 +83,8 @@ class NewRequest:
     allowed_roles: Sequence[str] = ()
     approvals_required: int = 1
     timeout_ms: int | None = None
+    expires_ms: int | None = None
+    """When its time is over (Unix), where that was decided before it is made; else `timeout_ms` after that."""
     auto_action: str = ""
     """The decision when nobody has answered in time."""
     remind_after_ms: int | None = None

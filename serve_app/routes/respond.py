@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 from actors.ids import now_ms
 from serve_app import models
 from serve_app.bodies import read_body
+from serve_app.once import begin_by_link
 from serve_app.openapi import problems
 from serve_app.request_page import filled_in, page
 from serve_app.requests import public_view, read_answer
@@ -50,7 +51,7 @@ async def show(token: Token, request: Request, services: Asked) -> Response:
     "/{token}",
     operation_id="respond_by_link",
     response_model=models.PublicRequestOut,
-    responses=problems(400, 404, 409, 413, 422),
+    responses=problems(400, 403, 404, 409, 413, 422),
     openapi_extra={
         "requestBody": {
             "required": False,
@@ -60,12 +61,14 @@ async def show(token: Token, request: Request, services: Asked) -> Response:
     },
 )
 async def respond(token: Token, request: Request, services: Asked) -> Response:
-    """Answer what is asked. The link works once: 409 when it was answered or is closed."""
-    body = await read_body(request, services.config.limits.input_bytes_max)
+    """Answer what is asked. The link works once: 409 when it was answered or is closed, 403 where several people have to approve."""
     found = await services.inbox.by_token(token_hash(token))
+    await begin_by_link(request, found.workspace_id, token_hash(token))
+    body = await read_body(request, services.config.limits.input_bytes_max)
     from_page = request.headers.get("content-type", "").partition(";")[0].strip() == FORM_TYPE
     if not (from_page and _is_browser(request)):
-        return answer(public_view(await take(services, found, _answer(found, body), request)), headers=HEADERS)
+        # Nothing caches it, for it answers a POST; what says `no-store` is not kept for whoever asks again with the same key.
+        return answer(public_view(await take(services, found, _answer(found, body), request)))
     try:
         fields = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         given = filled_in(found, fields)

@@ -5,7 +5,8 @@ from tests.mutants.of_store import on_postgres
 
 STATEMENTS, READING, CONTROL = "store/statements.py", "store/reading.py", "store/migrations/versions/0005_control.py"
 REQUESTS, INBOX, CHILDREN = "store/requests.py", "store/inbox.py", "store/children.py"
-MACHINE, FLOW, EXECUTION = "workflow/machine.py", "workflow/flow.py", "actors/execution.py"
+MACHINE, FLOW = "workflow/machine.py", "workflow/flow.py"
+EXECUTION, RECOVERING = "actors/execution.py", "actors/recovering.py"
 RESTING = "tests/contract/test_rest.py"
 ASKING = "tests/integration/store/test_asking.py"
 STEPPED = "tests/unit/workflow/test_machine_waiting.py"
@@ -134,6 +135,49 @@ ASKS = (
         old="    AND status = 'pending' AND expires_at",
         new="    AND expires_at",
         tests=(f"{ASKING}::test_what_is_answered_does_not_time_out",),
+    ),
+    Mutant(
+        name="time-starts-at-most-once-again",
+        why="what starts at most once is tried again although nobody has said so (G6)",
+        file=RECOVERING,
+        old="        if node.effect is Effect.AT_MOST_ONCE:\n",
+        new="        if False:\n",
+        tests=(f"{WAITING}::test_time_decides_about_a_failure_when_nobody_has",),
+    ),
+    Mutant(
+        name="time-never-decides-about-a-failure",
+        why="an execution whose failed node has a time limit waits for an answer for ever (G1)",
+        file=RECOVERING,
+        old="        if request.status is RequestStatus.PENDING and command.until_ms:\n",
+        new="        if False:\n",
+        tests=(f"{WAITING}::test_time_decides_about_a_failure_when_nobody_has",),
+    ),
+    Mutant(
+        name="looked-for-in-a-circle",
+        why="while a request that is over is looked up, its execution takes all the time of its actor",
+        file=EXECUTION,
+        old="next_due_ms(self._state, apart=self._tasks)",
+        new="next_due_ms(self._state)",
+        tests=(f"{WAITING}::test_while_it_is_found_that_the_time_is_over_nothing_is_looked_for_in_a_circle",),
+    ),
+    Mutant(
+        name="answer-when-time-is-over",
+        why="somebody approves what the time has decided already, because its owner is late",
+        file=INBOX,
+        old="    WHEN r.expires_at <= clock_timestamp() THEN 'timeout' ELSE",
+        new="    ELSE",
+        tests=(
+            f"{ASKING}::test_no_answer_counts_when_the_time_is_over_although_no_owner_has_come_to_it",
+            f"{ASKING}::test_requests_are_listed_as_they_stand",
+        ),
+    ),
+    Mutant(
+        name="decision-when-time-is-over",
+        why="an answer is taken that was judged in time and decides after it",
+        file=INBOX,
+        old=" AND (expires_at IS NULL OR expires_at > clock_timestamp())",
+        new="",
+        tests=(f"{ASKING}::test_an_answer_whose_decision_comes_after_the_time_is_refused",),
     ),
     Mutant(
         name="withdrawn-with-the-others",

@@ -88,6 +88,9 @@ def _node(random: Random, number: int, kind: str) -> dict[str, Any]:
         node["retry"] = {"max_attempts": random.randint(1, 3), "initial_ms": 200, "max_ms": 2_000}
     if number and random.random() < 0.4:
         node["on_error"] = random.choice(("continue", "error_output", "ask"))
+        if node["on_error"] == "ask" and random.random() < 0.5:
+            actions = (None, "skip", "abort") if kind == "sim.once" else (None, "retry", "skip", "abort")
+            node["ask"] = {"timeout_ms": random.randint(1_000, 20_000), "auto_action": random.choice(actions)}
     if number and random.random() < 0.05:
         node["disabled"] = True
     return node

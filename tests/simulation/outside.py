@@ -34,6 +34,7 @@ class Asked:
     run: NodeRun
     ordinal: int
     request: Request
+    auto_action: str
 
 
 class People:
@@ -52,9 +53,11 @@ class People:
             row = self.world.store.executions[claimed.id]
             if (row.epoch, row.status) != (claimed.epoch, ExecutionStatus.RUNNING):
                 raise Fenced("another owner has this execution")
-            expires_ms = None if new.timeout_ms is None else self.world.store.now_ms() + new.timeout_ms
+            expires_ms = new.expires_ms
+            if expires_ms is None and new.timeout_ms is not None:
+                expires_ms = self.world.store.now_ms() + new.timeout_ms
             request = Request(id=self.world.new_id(), status=RequestStatus.PENDING, expires_ms=expires_ms)
-            self.asked[key] = Asked(claimed.id, run, ordinal, request)
+            self.asked[key] = Asked(claimed.id, run, ordinal, request, new.auto_action)
             if expires_ms is None or self.world.random.random() < 0.7:
                 answer = self._answer(new)
                 delay_s = self.world.random.expovariate(1 / 5)
@@ -70,7 +73,8 @@ class People:
         request = found.request
         over = request.expires_ms is not None and request.expires_ms <= self.world.store.now_ms()
         if expire and over and request.status is RequestStatus.PENDING:
-            self._decide((execution_id, *run, ordinal), RequestStatus.TIMEOUT, None)
+            response = {"action": found.auto_action} if found.auto_action else None
+            self._decide((execution_id, *run, ordinal), RequestStatus.TIMEOUT, response)
             self.world.faults["nobody answered"] += 1
         return found.request
 
@@ -96,7 +100,9 @@ class People:
             return
         execution_id, node_id, run_index, _ = key
         row = self.world.store.executions[execution_id]
-        if self.asked[key].request.status is RequestStatus.PENDING and not row.status.terminal:
+        request = self.asked[key].request
+        over = request.expires_ms is not None and request.expires_ms <= self.world.store.now_ms()
+        if request.status is RequestStatus.PENDING and not over and not row.status.terminal:
             self._decide(key, RequestStatus.ANSWERED, answer)
             self.world.faults["answer"] += 1
             MemoryExecutions(self.world.store).wake(self.world.new_id(), execution_id, node_id, run_index)

@@ -7,7 +7,7 @@ from tests.storm.evidence import Request, Story
 from tests.storm.journal import Said, Submission
 from tests.storm.people import who_said
 
-DECIDED = ("approved", "rejected", "answered")
+DECIDED, TIMEOUT = ("approved", "rejected", "answered"), "timeout"
 TAKEN, TOO_LATE = 200, 409
 STATUS_OF = {"approve": "approved", "reject": "rejected"}
 
@@ -22,7 +22,7 @@ def decisions(told: Story, submission: Submission) -> Iterator[str]:
     for request in told.requests:
         mine = {said.who: said for said in submission.said.values() if said.request == request.id}
         yield from _decided(request, mine)
-        wanted = int(request.status in DECIDED)
+        wanted = int(request.status in (*DECIDED, TIMEOUT))
         if entries[request.id] != wanted:
             yield f"{_name(request)} has {entries[request.id]} entries in the audit, not {wanted}"
     for entry in told.noted:

@@ -11,6 +11,8 @@ from tests.integration.api.conftest import Api
 from tests.integration.api.test_control import begin, node_rows, post, until
 from tests.integration.api.test_semantics import node
 
+KEY = {"Idempotency-Key": "k"}
+
 
 async def asked(api: Api, execution_id: str, by: str = "owner") -> dict:
     async with asyncio.timeout(15):
@@ -84,6 +86,23 @@ async def test_several_approvals_come_from_different_people(api: Api):
     assert ended["output"]["ask"][0]["hitl"]["status"] == "approved"
 
 
+async def test_the_link_is_no_second_person(api: Api):
+    told = asking(approvals=2, message="{{ $execution.resume_url['ask'] }}")
+    request = await asked(api, await begin(api, [told], [], {"amount": 5}))
+    assert request["link"] is None
+    path = urlsplit(request["message"]).path
+    await respond(api, request, action="approve")
+
+    for action in ("approve", "reject"):
+        refused = await api.call("POST", path, by="", json={"action": action})
+        assert (refused.status_code, refused.json()["code"]) == (403, "link_not_enough")
+    html = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"}
+    page = await api.call("GET", path, by="", headers=html)
+    assert ("<button" in page.text, "in the API" in page.text) == (False, True)
+    assert (await api.call("POST", path, by="", headers=html, content="action=approve")).status_code == 403
+    assert (await respond(api, request, action="approve", by="member"))["status"] == "approved"
+
+
 async def test_who_may_answer(api: Api):
     execution_id = await begin(api, [asking(allowed_roles=["admin"])], [], {"amount": 5})
     request = await asked(api, execution_id)
@@ -109,6 +128,43 @@ async def test_it_is_escalated_after_a_while(api: Api, dsn: str):
 
     assert (await asked(api, execution_id, by="member"))["escalated"]
     await respond(api, request, action="approve", by="member")
+
+
+async def test_it_is_escalated_where_no_roles_are_named(api: Api, dsn: str):
+    span = {"amount": 1, "unit": "hours"}
+    execution_id = await begin(api, [asking(escalate_after=span, escalate_to="viewer")], [], {"amount": 5})
+    request = await asked(api, execution_id)
+    assert (await respond(api, request, 403, action="approve", by="viewer"))["code"] == "role_not_asked"
+    run_sql(dsn, "UPDATE hitl_requests SET created_at = created_at - interval '2 hours'")
+
+    shown = await asked(api, execution_id, by="viewer")
+    assert (shown["escalated"], shown["may_answer"]) == (True, True)
+    assert shown["allowed_roles"] == ["member", "admin", "owner", "viewer"]
+    await respond(api, request, action="approve", by="viewer")
+
+
+async def test_an_answer_while_it_is_paused_comes_too_late_when_the_time_is_over(api: Api, dsn: str):
+    config = {"timeout": {"amount": 1, "unit": "hours"}, "auto_action": "reject"}
+    execution_id = await begin(api, [asking(**config), node("no")], [("ask", "no", "rejected")], {"amount": 5})
+    request = await asked(api, execution_id)
+    await post(api, execution_id, "pause")
+    await until(api, execution_id, "paused")
+    run_sql(dsn, "UPDATE hitl_requests SET expires_at = clock_timestamp() - interval '1 ms'")
+
+    refused = await respond(api, request, 409, action="approve")
+    assert (refused["code"], refused["state"]) == ("request_closed", "timeout")
+    assert (await api.call("GET", f"hitl/{request['id']}")).json()["status"] == "timeout"
+    assert (await api.call("GET", "hitl?status=pending")).json()["items"] == []
+
+
+async def test_what_time_decided_is_in_the_audit(api: Api, dsn: str):
+    config = {"timeout": {"amount": 0.2, "unit": "seconds"}, "auto_action": "reject"}
+    execution_id = await begin(api, [asking(**config), node("no")], [("ask", "no", "rejected")], {"amount": 5})
+    ended = await until(api, execution_id, "completed")
+
+    assert ended["output"]["no"][0]["hitl"]["action"] == "reject"
+    entries = run_sql(dsn, "SELECT action_type, user_id, response FROM audit_entries")
+    assert entries == [("approval", None, {"action": "reject", "automatic": True})]
 
 
 async def test_a_reminder_shows_from_its_time_on_until_somebody_decides_and_wakes_nothing(api: Api, dsn: str):
@@ -161,6 +217,29 @@ async def test_a_link_needs_no_login_and_works_once(api: Api):
     assert (again.status_code, again.json()["code"]) == (409, "request_closed")
     assert (await api.call("GET", path[:-1] + ("a" if path[-1] != "a" else "b"), by="")).status_code == 404
     assert (await until(api, execution_id, "completed"))["output"]["ask"][0]["hitl"]["by"] is None
+
+
+async def test_a_link_takes_a_key_of_its_own(api: Api):
+    first, second = [
+        urlsplit((await asked(api, await begin(api, [asking()], [], {"amount": n})))["link"]).path for n in (1, 2)
+    ]
+    workspace_key = await api.call("POST", "workflows/validate", json={}, headers=KEY)
+    answers = [await api.call("POST", first, by="", json={"action": "approve"}, headers=KEY) for _ in range(2)]
+
+    assert [each.status_code for each in answers] == [200, 200]
+    assert answers[0].content == answers[1].content
+    assert answers[0].json()["status"] == "approved"
+    assert [each.headers.get("Idempotent-Replayed") for each in answers] == [None, "true"]
+    other = await api.call("POST", first, by="", json={"action": "reject"}, headers=KEY)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert (await api.call("POST", second, by="", json={"action": "reject"}, headers=KEY)).json()[
+        "status"
+    ] == "rejected"
+    assert (await api.call("POST", "workflows/validate", json={}, headers=KEY)).content == workspace_key.content
+    described = (await api.client.get("/openapi.json")).json()["paths"]["/api/v1/respond/{token}"]["post"]
+    assert "Idempotency-Key" in [parameter["name"] for parameter in described["parameters"]]
+    nowhere = await api.call("POST", first[:-3] + "abc", by="", json={"action": "approve"}, headers=KEY)
+    assert nowhere.status_code == 404
 
 
 async def test_a_browser_gets_a_page_and_sends_a_form(api: Api):
@@ -241,6 +320,52 @@ async def test_somebody_decides_about_a_failed_node(api: Api, answer: dict, stat
     assert ended["output"] == output
     if status == "failed":
         assert ended["error"]["message"] == request["message"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "status", "output"),
+    [
+        ({"auto_action": "skip"}, "completed", {"end": [{"n": 1}]}),
+        ({"auto_action": "abort"}, "failed", None),
+        ({}, "failed", None),
+    ],
+)
+async def test_time_decides_about_a_failed_node_when_nobody_does(
+    api: Api, dsn: str, ask: dict, status: str, output: Any
+):
+    bad = {**failing(), "ask": {"timeout_ms": 1_000, **ask}}
+    ended = await until(api, await begin(api, [bad, node("end")], [("bad", "end")], {"n": 1}), status)
+
+    assert ended["output"] == output
+    [request] = (await api.call("GET", f"hitl?execution_id={ended['id']}")).json()["items"]
+    assert (request["status"], request["auto_action"]) == ("timeout", ask.get("auto_action", ""))
+    assert run_sql(dsn, "SELECT action_type, user_id FROM audit_entries") == [("error_recovery", None)]
+
+
+async def test_a_failed_node_that_rests_is_taken_up_when_its_time_is_over(api: Api, dsn: str):
+    bad = {**failing(), "ask": {"timeout_ms": 3_600_000, "auto_action": "skip"}}
+    execution_id = await begin(api, [bad, node("end")], [("bad", "end")], {"n": 1})
+    request = await asked(api, execution_id)
+    resting = await until(api, execution_id, "waiting")
+    assert resting["wake_at"] == request["expires_at"]
+
+
+async def test_who_is_asked_about_a_failed_node(api: Api, dsn: str):
+    policy = {
+        "allowed_roles": ["admin"],
+        "escalate_after_ms": 60_000,
+        "escalate_to": "viewer",
+        "remind_after_ms": 60_000,
+    }
+    execution_id = await begin(api, [{**failing(), "ask": policy}, node("end")], [("bad", "end")], {"n": 1})
+    request = await asked(api, execution_id)
+    assert (request["expires_at"], request["reminded"]) == (None, False)
+    assert (await respond(api, request, 403, action="skip", by="member"))["code"] == "role_not_asked"
+    run_sql(dsn, "UPDATE hitl_requests SET created_at = created_at - interval '1 minute'")
+    assert (await asked(api, execution_id))["reminded"]
+    await respond(api, request, action="skip", by="viewer")
+
+    await until(api, execution_id, "completed")
 
 
 async def test_tried_again_it_may_fail_again_and_is_asked_about_again(api: Api):

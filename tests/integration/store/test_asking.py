@@ -16,15 +16,16 @@ from store.requests import PostgresRequests
 from tests.conftest import run_sql
 from tests.contract.conftest import workflow_in_postgres
 from tests.contract.making import TTL_MS, an_id, claim, ending, flush, holder, new_execution
-from workflow.answers import Answer
-from workflow.errors import Conflict, Fenced
+from tests.integration.store.ownership import HOUR_MS, now_ms
+from workflow.answers import EDITORS, Answer
+from workflow.errors import Conflict, Fenced, Forbidden
 from workflow.ports import LeaseEnd, Rest
 from workflow.states import ExecutionStatus
 from workflow.waiting import NewRequest, RequestStatus, RequestType
 
 WORKSPACE = an_id()
 WAITERS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-NOW_MS, HOUR_MS = 1_700_000_000_000, 3_600_000
+NOW_MS = now_ms()
 RUN = ("n", 0)
 
 
@@ -51,7 +52,7 @@ def inbox(pool: Pool) -> Inbox:
 
 @pytest.fixture
 def requests(pool: Pool) -> PostgresRequests:
-    return PostgresRequests(pool)
+    return PostgresRequests(pool, an_id)
 
 
 @pytest.fixture
@@ -163,6 +164,110 @@ async def test_what_is_pending_times_out_when_its_time_is_over_and_not_before(
 
     found = [each.status for each in (early, unasked, late) if each is not None]
     assert found == [RequestStatus.PENDING, RequestStatus.PENDING, RequestStatus.TIMEOUT]
+
+
+def end_time(dsn: str, in_ms: int) -> None:
+    run_sql(dsn, "UPDATE hitl_requests SET expires_at = clock_timestamp() + %s * interval '1 ms'", in_ms)
+
+
+async def test_no_answer_counts_when_the_time_is_over_although_no_owner_has_come_to_it(
+    dsn: str, requests: PostgresRequests, inbox: Inbox, running: UUID
+) -> None:
+    identity = await opened(requests, running, timeout_ms=HOUR_MS, auto_action="reject", remind_after_ms=1)
+    shown = await inbox.get(WORKSPACE, identity)
+    end_time(dsn, -1)
+    with pytest.raises(Conflict) as refused:
+        await inbox.respond(shown, an_answer(), From())
+
+    assert (refused.value.code, refused.value.fields) == ("request_closed", {"state": "timeout"})
+    assert run_sql(dsn, "SELECT status, answers::text FROM hitl_requests") == [("pending", "[]")]
+    assert run_sql(dsn, "SELECT count(*) FROM audit_entries") == [(0,)]
+    assert unread(dsn, running) == []
+    over = await inbox.get(WORKSPACE, identity)
+    assert (over.open.status, over.reminded) == (RequestStatus.TIMEOUT, False)
+
+
+async def test_an_answer_whose_decision_comes_after_the_time_is_refused(
+    dsn: str, pool: Pool, requests: PostgresRequests, inbox: Inbox, running: UUID
+) -> None:
+    def late() -> UUID:  # between judging and deciding
+        clock = "SELECT count(*) FROM hitl_requests WHERE expires_at > clock_timestamp()"
+        while run_sql(dsn, clock) != [(0,)]:
+            pass
+        return an_id()
+
+    asked = await inbox.get(WORKSPACE, await opened(requests, running, timeout_ms=HOUR_MS))
+    end_time(dsn, 500)
+    with pytest.raises(Conflict) as refused:
+        await Inbox(pool, late).respond(asked, an_answer(), From())
+
+    assert (refused.value.code, refused.value.fields) == ("request_closed", {"state": "timeout"})
+    assert run_sql(dsn, "SELECT count(*) FROM audit_entries") == [(0,)]
+
+
+async def test_requests_are_listed_as_they_stand(
+    dsn: str, requests: PostgresRequests, inbox: Inbox, running: UUID
+) -> None:
+    over = await opened(requests, running, ("over", 0), timeout_ms=HOUR_MS)
+    end_time(dsn, -1)
+    left = await opened(requests, running, ("left", 0), timeout_ms=HOUR_MS)
+
+    async def listed(*statuses: RequestStatus) -> list[UUID]:
+        return [each.id for each in (await inbox.page(WORKSPACE, statuses=statuses)).items]
+
+    assert await listed() == [left, over]
+    assert await listed(RequestStatus.PENDING) == [left]
+    assert await listed(RequestStatus.TIMEOUT) == [over]
+    assert await listed(RequestStatus.PENDING, RequestStatus.TIMEOUT) == [left, over]
+    run_sql(dsn, "UPDATE executions SET status = 'completed', completed_at = now() WHERE id = %s", running)
+    assert await listed(RequestStatus.PENDING, RequestStatus.TIMEOUT) == []
+    assert await listed(RequestStatus.CANCELLED) == [left, over]
+
+
+@pytest.mark.parametrize("action", ["reject", ""])
+async def test_what_time_decides_is_noted_once(
+    dsn: str, requests: PostgresRequests, running: UUID, action: str
+) -> None:
+    identity = await opened(requests, running, timeout_ms=HOUR_MS, auto_action=action, title="Pay?")
+    for late_ms in (0, HOUR_MS, 2 * HOUR_MS):
+        await requests.look(running, RUN, 0, expire=True, now_ms=NOW_MS + late_ms)
+
+    [(kind, node, user, details, response, ms)] = run_sql(
+        dsn, "SELECT action_type, node_id, user_id, request_details, response, response_time_ms FROM audit_entries"
+    )
+    assert (kind, node, user) == ("approval", RUN[0], None)
+    assert details == {"request_id": str(identity), "title": "Pay?"}
+    assert response == {"action": action, "automatic": True}
+    assert isinstance(ms, int)
+    assert ms >= 0
+
+
+async def test_what_was_closed_before_is_not_escalated_later(
+    dsn: str, requests: PostgresRequests, inbox: Inbox, running: UUID
+) -> None:
+    escalating = {"escalate_after_ms": HOUR_MS, "escalate_to": "viewer"}
+    runs = [(name, 0) for name in ("answered", "over", "left")]
+    ids = [await opened(requests, running, run, timeout_ms=HOUR_MS, **escalating) for run in runs]
+    await inbox.respond(await inbox.get(WORKSPACE, ids[0]), an_answer(), From())
+    run_sql(dsn, "UPDATE hitl_requests SET created_at = created_at - interval '2 hours'")
+    run_sql(dsn, "UPDATE hitl_requests SET responded_at = created_at + interval '59 minutes' WHERE id = %s", ids[0])
+    run_sql(dsn, "UPDATE hitl_requests SET expires_at = created_at + interval '59 minutes' WHERE id = %s", ids[1])
+
+    assert [(await inbox.get(WORKSPACE, each)).escalated for each in ids] == [False, False, True]
+
+
+async def test_the_role_that_it_is_escalated_to_comes_beside_the_editors_where_no_roles_are_named(
+    dsn: str, requests: PostgresRequests, inbox: Inbox, running: UUID
+) -> None:
+    identity = await opened(requests, running, escalate_after_ms=HOUR_MS, escalate_to="viewer")
+    viewer = Answer(action="approve", user_id=an_id(), role="viewer")
+    asked = await inbox.get(WORKSPACE, identity)
+    with pytest.raises(Forbidden):
+        await inbox.respond(asked, viewer, From())
+    run_sql(dsn, "UPDATE hitl_requests SET created_at = created_at - interval '1 hour'")
+
+    assert (await inbox.get(WORKSPACE, identity)).open.roles == [*EDITORS, "viewer"]
+    assert (await inbox.respond(asked, viewer, From())).open.status is RequestStatus.APPROVED
 
 
 async def test_what_is_kept_is_not_withdrawn(dsn: str, requests: PostgresRequests, inbox: Inbox, running: UUID) -> None:

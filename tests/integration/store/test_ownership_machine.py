@@ -51,7 +51,7 @@ class Outside(Ownership):
 
     def __init__(self) -> None:
         super().__init__()
-        self.requests = PostgresRequests(self.pool)
+        self.requests = PostgresRequests(self.pool, an_id)
         self.children = PostgresChildren(self.pool)
         self.inbox = Inbox(self.pool, an_id)
         self.asked: dict[tuple[UUID, str, int], Asked] = {}
@@ -205,6 +205,13 @@ class Outside(Ownership):
             mine = known.parent is not None and known.parent[0] == execution_id and known.parent[1] not in keep
             if mine and not known.status.terminal:
                 known.unread.add((SignalKind.CANCEL, "", 0))
+
+    @invariant()
+    def whatever_decides_is_noted(self) -> None:
+        rows = self.watch.execute("SELECT request_details ->> 'request_id', count(*) FROM audit_entries GROUP BY 1")
+        by_time = {a.id: int(a.status is RequestStatus.TIMEOUT) for a in self.asked.values()}
+        wanted = {str(a.id): a.given + by_time[a.id] for a in self.asked.values() if a.given + by_time[a.id]}
+        assert dict(rows.fetchall()) == wanted
 
     @invariant()
     def requests_have_one_decision(self) -> None:

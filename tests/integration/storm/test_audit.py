@@ -66,7 +66,7 @@ async def test_a_decision_and_what_is_noted_of_it_are_told_and_a_change_of_it_is
     new = new_execution(an_id(), owner=owner)
     await pg_store.accept([new])
     asked = NewRequest(type=RequestType.APPROVAL)
-    request = await PostgresRequests(pool).open(
+    request = await PostgresRequests(pool, an_id).open(
         claim(new.id), ("ask", 0), 0, asked, request_id=an_id(), token_hash=b"t", now_ms=1
     )
     inbox = Inbox(pool, an_id)

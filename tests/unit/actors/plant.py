@@ -66,7 +66,7 @@ class World:
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     failures: dict[str, int] = field(default_factory=dict)
-    """How often a `draw.flaky` node is still to fail, or an item of a `draw.by_item` node (`a:0`)."""
+    """How often a `draw.flaky` node, or one with an effect, is still to fail, or an item of a `draw.by_item` node (`a:0`)."""
     answered: set[str] = field(default_factory=set)
     """The `draw.asking` nodes that will find an answer; the others wait for a signal."""
     final: set[str] = field(default_factory=set)
@@ -116,21 +116,21 @@ class World:
             await gated(context, config, items)
             return {"main": items} if found else Suspend()
 
-        async def effect(context: NodeContext, _config: Config, items: Items) -> Outputs:
-            self.journal.append(context.effect_key)
-            self.changed.set()
-            if context.node_id.endswith("gated"):
-                await self.gate(context.node_id).wait()
-            return {"main": items}
-
-        async def breaking(_context: NodeContext, _config: Config, _items: Items) -> Outputs:
-            raise NodeError("it broke", "boom")
-
         async def flaky(context: NodeContext, _config: Config, items: Items) -> Outputs:
             if self.failures.get(context.node_id, 0) > 0:
                 self.failures[context.node_id] -= 1
                 raise NodeError("it broke", "boom")
             return {"main": items}
+
+        async def effect(context: NodeContext, _config: Config, items: Items) -> Outputs:
+            self.journal.append(context.effect_key)
+            self.changed.set()
+            if context.node_id.endswith("gated"):
+                await self.gate(context.node_id).wait()
+            return await flaky(context, _config, items)
+
+        async def breaking(_context: NodeContext, _config: Config, _items: Items) -> Outputs:
+            raise NodeError("it broke", "boom")
 
         async def strange(_context: NodeContext, config: Config, _items: Items) -> Outputs:
             return {

@@ -1,13 +1,20 @@
 """Executions that wait and pause on their actor: no wake-up is lost, nothing begins that is held, nobody is forsaken."""
 
+import asyncio
 from uuid import UUID
+
+import orjson
+import pytest
 
 from actors.outside import Nobody, NodeRun
 from store.memory_executions import MemoryExecutions
 from tests.unit.actors.plant import Plant, Process
 from workflow.ports import Claimed, LeaseEnd, SignalKind
+from workflow.resting import due_nodes
 from workflow.spec import Catalog
+from workflow.state import State
 from workflow.states import ExecutionStatus
+from workflow.waiting import NewRequest, Request, Requests, RequestStatus
 
 WAITING, PAUSED, COMPLETED = ExecutionStatus.WAITING, ExecutionStatus.PAUSED, ExecutionStatus.COMPLETED
 
@@ -119,6 +126,111 @@ async def test_what_is_asked_is_forsaken_before_a_bad_end(plant: Plant):
 
     await until(plant, execution_id, ExecutionStatus.CANCELLED)
     assert outside.kept == [[]]
+
+
+class Overdue(Nobody):
+    """Asks about failures; the time of each is over as soon as it is asked, and finding that takes until `found`."""
+
+    def __init__(self, plant: Plant, *, action: str) -> None:
+        self.plant = plant
+        self.response = {"action": action} if action else None
+        self.found = asyncio.Event()
+        self.looks = 0
+
+    def requests(self, _claimed: Claimed, _run: NodeRun, _ordinal: int = 0) -> Requests:
+        return self
+
+    def at(self, _place: int) -> Requests:
+        return self
+
+    async def open(self, new: NewRequest) -> Request:
+        assert new.expires_ms is not None
+        self.plant.now_ms = new.expires_ms
+        return Request(id=UUID(int=1), status=RequestStatus.PENDING, expires_ms=new.expires_ms)
+
+    async def look(self, *, expire: bool = False) -> Request:
+        assert expire
+        self.looks += 1
+        self.plant.world.changed.set()
+        await self.found.wait()
+        return Request(id=UUID(int=1), status=RequestStatus.TIMEOUT, response=self.response)
+
+
+@pytest.mark.parametrize(
+    ("kind", "action", "status"),
+    [
+        ("draw.break", "skip", COMPLETED),
+        ("draw.flaky", "retry", COMPLETED),
+        ("draw.break", "abort", ExecutionStatus.FAILED),
+        ("draw.break", "", ExecutionStatus.FAILED),
+        ("draw.once", "retry", ExecutionStatus.FAILED),
+        ("draw.break", "replace", ExecutionStatus.FAILED),
+    ],
+)
+async def test_time_decides_about_a_failure_when_nobody_has(
+    plant: Plant, kind: str, action: str, status: ExecutionStatus
+):
+    outside = Overdue(plant, action=action)
+    outside.found.set()
+    process = plant.process(outside=outside)
+    plant.world.failures["a"] = 1
+    fields = {"on_error": "ask", "ask": {"timeout_ms": 60_000}}
+    execution_id = await begun(plant, process, "a -> b", a=kind, nodes={"a": fields})
+
+    await until(plant, execution_id, status)
+    recovered = [event for event in plant.row(execution_id).events if event.kind == "node.recovered"]
+    assert [orjson.loads(event.body)["by"] for event in recovered] == ["timeout"]
+
+
+async def test_while_it_is_found_that_the_time_is_over_nothing_is_looked_for_in_a_circle(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+):
+    rounds = []
+
+    def counted(state: State, now_ms: int) -> list[int]:
+        rounds.append(now_ms)
+        return due_nodes(state, now_ms)
+
+    monkeypatch.setattr("actors.execution.due_nodes", counted)
+    outside = Overdue(plant, action="skip")
+    process = plant.process(outside=outside)
+    fields = {"on_error": "ask", "ask": {"timeout_ms": 60_000}}
+    execution_id = await begun(plant, process, "a -> b", a="draw.break", nodes={"a": fields})
+    await plant.world.until(lambda: outside.looks == 1)
+    await wake(plant, process, execution_id, "a")
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert len(rounds) <= 1
+    outside.found.set()
+
+    await until(plant, execution_id, COMPLETED)
+    assert outside.looks == 1
+
+
+class AnsweredMeanwhile(Overdue):
+    """What is asked is answered after it was looked at, and before that is heard."""
+
+    async def open(self, new: NewRequest) -> Request:
+        self.looks += 1
+        if self.looks > 1:
+            return Request(id=UUID(int=1), status=RequestStatus.ANSWERED, response={"action": "skip"})
+        self.plant.world.changed.set()
+        await self.found.wait()
+        return Request(id=UUID(int=1), status=RequestStatus.PENDING)
+
+
+async def test_an_answer_that_comes_while_it_is_being_asked_is_not_lost(plant: Plant):
+    outside = AnsweredMeanwhile(plant, action="")
+    process = plant.process(outside=outside)
+    execution_id = await begun(plant, process, "a -> b", a="draw.break", nodes={"a": {"on_error": "ask"}})
+    await plant.world.until(lambda: outside.looks == 1)
+    await wake(plant, process, execution_id, "a")
+    for _ in range(100):  # it hears of that
+        await asyncio.sleep(0)
+    outside.found.set()
+
+    await until(plant, execution_id, COMPLETED)
+    assert outside.looks == 2
 
 
 async def test_what_was_asked_by_a_definition_that_can_no_longer_be_run_is_forsaken(plant: Plant):

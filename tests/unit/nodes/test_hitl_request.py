@@ -32,7 +32,6 @@ async def test_all_that_is_asked(run_node: RunNode, request_of: OneRequest):
         "options": OPTIONS,
         "form_schema": schema,
         "allowed_roles": ["admin"],
-        "approvals": 2,
         "timeout": DAY,
         "auto_action": "a",
         "remind_after": HOUR,
@@ -48,7 +47,6 @@ async def test_all_that_is_asked(run_node: RunNode, request_of: OneRequest):
             options=OPTIONS,
             form_schema=schema,
             allowed_roles=["admin"],
-            approvals_required=2,
             timeout_ms=86_400_000,
             auto_action="a",
             remind_after_ms=3_600_000,
@@ -61,6 +59,11 @@ async def test_all_that_is_asked(run_node: RunNode, request_of: OneRequest):
 async def test_a_title_is_enough(run_node: RunNode, request_of: OneRequest):
     assert await run_node(NODE_TYPE, {"title": "Really?"}, ITEMS) == Suspend(None)
     assert request_of.opened == [NewRequest(type=RequestType.APPROVAL, title="Really?")]
+
+
+async def test_as_many_approvals_as_are_wanted_are_asked_for(run_node: RunNode, request_of: OneRequest):
+    await run_node(NODE_TYPE, {**ASKING, "approvals": 2}, ITEMS)
+    assert request_of.opened == [NewRequest(type=RequestType.APPROVAL, title="Pay 1?", approvals_required=2)]
 
 
 async def test_a_signal_without_a_decision_makes_it_wait_on(
@@ -120,14 +123,13 @@ async def test_whoever_came_by_the_link_is_nobody(run_node: RunNode, request_of:
         ("approval", "reject", "rejected"),
         ("clarification", "", "timeout"),
         ("clarification", "a", "answered"),
-        ("clarification", "approve", "answered"),
-        ("approval", "a", "approved"),
     ],
 )
 async def test_when_nobody_answers_the_auto_action_decides_or_the_time_being_over(
     run_node: RunNode, request_of: OneRequest, context: NodeContext, kind: str, auto_action: str, handle: str
 ):
     config = {**ASKING, "type": kind, "timeout": HOUR, **({"auto_action": auto_action} if auto_action else {})}
+    config |= {"options": OPTIONS} if kind == "clarification" else {}
     await run_node(NODE_TYPE, config, ITEMS)
     request_of.expiry = (RequestStatus.TIMEOUT, {"action": auto_action} if auto_action else None)
     context.woken = Wake.TIME
@@ -136,6 +138,61 @@ async def test_when_nobody_answers_the_auto_action_decides_or_the_time_being_ove
     assert handle in NODE_TYPE.outputs(config)
     assert outputs[handle][1]["json"]["hitl"]["status"] == "timeout"
     assert request_of.looks == [False, True]
+
+
+MISSPELT = [
+    ({}, "rejected"),
+    ({}, "Reject"),
+    ({}, ""),
+    ({}, "a"),
+    ({"type": "clarification", "options": OPTIONS}, "approve"),
+    ({"type": "clarification"}, "approve"),
+]
+
+
+@pytest.mark.parametrize(("config", "action"), MISSPELT)
+def test_a_decision_that_there_is_not_is_found_when_it_is_written_out(config: Any, action: str):
+    asking = {**ASKING, "timeout": HOUR, **config, "auto_action": action}
+    assert findings(NODE_TYPE, asking) == [("invalid_auto_action", "auto_action")]
+
+
+@pytest.mark.parametrize(("config", "action"), MISSPELT)
+async def test_one_that_an_expression_gives_fails_before_anybody_is_asked(
+    run_node: RunNode, request_of: OneRequest, config: Any, action: str
+):
+    asking = {**ASKING, "timeout": HOUR, **config, "auto_action": "{{ $json.then }}"}
+    assert findings(NODE_TYPE, asking) == []
+    with pytest.raises(NodeError) as caught:
+        await run_node(NODE_TYPE, asking, [{"n": 1, "then": action}])
+    assert (caught.value.code, caught.value.fields["retryable"]) == ("invalid_auto_action", False)
+    assert request_of.opened == []
+
+
+@pytest.mark.parametrize(("config", "action"), MISSPELT)
+async def test_one_that_was_asked_with_already_decides_nothing(
+    run_node: RunNode, request_of: OneRequest, config: Any, action: str
+):
+    request_of.settled(RequestStatus.TIMEOUT, {"action": action} if action else None)
+    with pytest.raises(NodeError) as caught:
+        await run_node(
+            NODE_TYPE, {**ASKING, "timeout": HOUR, **config, "auto_action": "{{ $json.then }}"}, [{"then": action}]
+        )
+    assert caught.value.code == "invalid_auto_action"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"auto_action": "reject"},
+        {"type": "clarification", "options": OPTIONS, "auto_action": "b"},
+        {"type": "clarification", "options": [{"id": "{{ $json.n }}"}], "auto_action": "1"},
+        {"type": "clarification", "options": "{{ $json.options }}", "auto_action": "1"},
+        {"type": "clarification", "options": ["{{ $json.option }}"], "auto_action": "1"},
+        {"type": "{{ $json.kind }}", "options": OPTIONS, "auto_action": "b"},
+    ],
+)
+def test_what_may_be_decided_is_no_finding(config: Any):
+    assert findings(NODE_TYPE, {**ASKING, "timeout": HOUR, **config}) == []
 
 
 async def test_what_was_withdrawn_fails_for_good(run_node: RunNode, request_of: OneRequest):
@@ -172,8 +229,16 @@ def test_the_ways_out(config: Any, handles: tuple[str, ...]):
         ({"escalate_to": "admin"}, "invalid_config", "config"),
         ({"escalate_after": HOUR}, "invalid_config", "config"),
         ({"form_schema": {"required": 1}}, "invalid_form_schema", "form_schema.required"),
+        ({"options": OPTIONS}, "option_not_used", "options"),
+        ({"type": "clarification", "approvals": 2}, "option_not_used", "approvals"),
+        ({"type": "clarification", "options": [*OPTIONS, {"id": "a"}]}, "duplicate_option", "options"),
     ],
 )
 def test_a_config_that_cannot_be_meant_is_found(config: Any, code: str, field: str):
     assert findings(NODE_TYPE, {**ASKING, **config}) == [(code, field)]
     assert findings(NODE_TYPE, ASKING) == []
+
+
+def test_what_changes_nothing_is_no_finding():
+    assert findings(NODE_TYPE, {**ASKING, "options": []}) == []
+    assert findings(NODE_TYPE, {**ASKING, "type": "clarification", "approvals": 1}) == []

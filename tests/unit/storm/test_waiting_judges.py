@@ -70,6 +70,10 @@ def test_the_audit_has_each_decision_once_and_as_it_is_held() -> None:
     assert asked(ANN, noted=(NOTED, NOTED))
     assert asked(ANN, noted=(replace(NOTED, response={"action": "reject", "comment": "bob"}),))
     assert asked(request=replace(APPROVED, status="cancelled", response=None)), "nobody has decided, and it is noted"
+    over = replace(APPROVED, status="timeout", response={"action": "reject", "automatic": True})
+    by_time = Noted(ASKED, over.response)
+    assert asked(request=over, noted=(by_time,)) == []
+    assert asked(request=over, noted=()), "what the time has decided is noted, too"
 
 
 def test_the_last_decision_about_a_node_counts() -> None:

@@ -139,6 +139,7 @@ class Play:
             case FailNode(node, _, _, code):
                 return f"fail {self.plan.nodes[node].id} {code}"
             case AskRecovery(node, _, ordinal):
-                return f"ask about {self.plan.nodes[node].id}" + (f" again ({ordinal})" if ordinal > 1 else "")
+                until = f" until {command.until_ms}" if command.until_ms else ""
+                return f"ask about {self.plan.nodes[node].id}" + (f" again ({ordinal})" if ordinal > 1 else "") + until
             case FinishExecution(status, code):
                 return f"finish {status.value}" + (f" {code}" if code else "")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from workflow.answers import COMMENT_CHARS_MAX, Answer, Decision, Open, actions_of, judge, may_answer
+from workflow.answers import COMMENT_CHARS_MAX, Answer, Decision, Open, actions_of, judge, may_answer, roles_asked
 from workflow.errors import Conflict, Forbidden, RayloomError, Unprocessable
 from workflow.waiting import RequestStatus, RequestType
 
@@ -88,14 +88,32 @@ def test_who_may_answer(roles: tuple[str, ...], may: set[str]):
             assert error.fields["roles"] == sorted(roles or ("member", "admin", "owner"))
 
 
-def test_whoever_has_the_link_needs_no_role_and_answers_once():
-    request = opened(roles=("admin",), approvals_required=2)
-    first = decided(request, "approve")
-    assert (first.status, first.response, first.answers[0]["by"]) == (RequestStatus.PENDING, None, None)
-    again = refused(opened(approvals_required=2, answers=first.answers), Answer(action="approve"))
-    assert (type(again), again.code) == (Conflict, "answered_already")
-    second = decided(opened(approvals_required=2, answers=first.answers), "approve", user_id=ADA, role="admin")
-    assert second.status is RequestStatus.APPROVED
+def test_whoever_has_the_link_needs_no_role():
+    decision = decided(opened(roles=("admin",)), "approve")
+    assert (decision.status, decision.answers[0]["by"]) == (RequestStatus.APPROVED, None)
+
+
+@pytest.mark.parametrize("action", ["approve", "reject"])
+def test_the_link_does_not_count_where_different_people_are_to_approve(action: str):
+    one = judge(opened(approvals_required=2), Answer(action="approve", user_id=ADA, role="owner"))
+    for answers in ((), one.answers):
+        error = refused(opened(approvals_required=2, answers=answers), Answer(action=action))
+        assert (type(error), error.code, error.fields) == (Forbidden, "link_not_enough", {"approvals_required": 2})
+    assert decided(opened("clarification", approvals_required=2), "said").status is RequestStatus.ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("named", "to", "roles"),
+    [
+        ((), "", []),
+        (("admin",), "", ["admin"]),
+        (("admin",), "viewer", ["admin", "viewer"]),
+        ((), "viewer", ["member", "admin", "owner", "viewer"]),
+        ((), "admin", ["member", "admin", "owner"]),
+    ],
+)
+def test_who_is_asked_once_it_is_escalated(named: tuple[str, ...], to: str, roles: list[str]):
+    assert roles_asked(named, to) == roles
 
 
 def test_as_many_different_people_as_are_wanted_approve():

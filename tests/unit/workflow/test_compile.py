@@ -144,6 +144,23 @@ def test_without_a_trigger_it_starts_at_the_nodes_without_input(compiler: Compil
     assert [n.id for n in compiled.plan.nodes if n.start] == ["a", "c"]
 
 
+RETRYING = {"timeout_ms": 1_000, "auto_action": "retry"}
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ({"type": "draw.once", "on_error": "ask", "ask": RETRYING}, ("invalid_auto_action", "a", "ask.auto_action")),
+        ({"type": "draw.pure", "on_error": "stop", "ask": RETRYING}, ("ask_not_used", "a", "ask")),
+        ({"type": "draw.pure", "on_error": "ask", "ask": RETRYING}, None),
+        ({"type": "draw.once", "on_error": "ask", "ask": {**RETRYING, "auto_action": "skip"}}, None),
+    ],
+)
+def test_what_is_done_about_a_failure_by_itself_fits_the_node(compiler: Compiler, node: dict, expected: object):
+    others = [each for each in found(compiler, {"nodes": [{"id": "a", **node}]}) if each[0] != "no_trigger"]
+    assert others == ([] if expected is None else [expected])
+
+
 @pytest.mark.parametrize(
     ("value", "code", "field"),
     [
@@ -155,6 +172,23 @@ def test_without_a_trigger_it_starts_at_the_nodes_without_input(compiler: Compil
         ({"name": "w", "settings": {"isolation": "vacuum"}}, "malformed_document", "settings.isolation"),
         ({"name": "w", "nodes": [{**NODE, "id": 7}]}, "malformed_document", "nodes.0.id"),
         ({"name": "w", "nodes": "many"}, "malformed_document", "nodes"),
+        ({"name": "w", "nodes": [{**NODE, "ask": {"auto_action": "skip"}}]}, "malformed_document", "nodes.0.ask"),
+        ({"name": "w", "nodes": [{**NODE, "ask": {"escalate_to": "admin"}}]}, "malformed_document", "nodes.0.ask"),
+        (
+            {"name": "w", "nodes": [{**NODE, "ask": {"timeout_ms": 999}}]},
+            "malformed_document",
+            "nodes.0.ask.timeout_ms",
+        ),
+        (
+            {"name": "w", "nodes": [{**NODE, "ask": {"timeout_ms": 1_000, "auto_action": "replace"}}]},
+            "malformed_document",
+            "nodes.0.ask.auto_action",
+        ),
+        (
+            {"name": "w", "nodes": [{**NODE, "ask": {"allowed_roles": ["boss"]}}]},
+            "malformed_document",
+            "nodes.0.ask.allowed_roles.0",
+        ),
     ],
 )
 def test_a_malformed_document_is_refused_with_the_place(value: object, code: str, field: str):

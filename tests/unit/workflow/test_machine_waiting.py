@@ -5,6 +5,7 @@ import pytest
 from tests.graphs import graph
 from tests.unit.workflow.play import Play
 from workflow.machine import IllegalEvent, outstanding
+from workflow.resting import due_nodes, next_due_ms
 from workflow.states import ExecutionStatus, NodeStatus
 from workflow.waiting import Recovery, Wake
 
@@ -132,6 +133,20 @@ def test_asked_again_it_is_another_request_and_the_next_owner_asks_the_same():
     assert p.wake("a") == []  # it waits for a decision, not for a wake-up
     p.rest()
     assert p.resume() == ["ask about a again (2)"]
+
+
+def test_who_is_asked_for_a_time_is_asked_until_then_and_the_next_owner_asks_until_the_same():
+    p = play("a", nodes={"a": {"on_error": "ask", "ask": {"timeout_ms": 5_000}}})
+    p.start()
+    assert p.fail("a", at_ms=100) == ["ask about a until 5100"]
+    assert (next_due_ms(p.state), due_nodes(p.state, 5_099), due_nodes(p.state, 5_100)) == (5_100, [], [0])
+    assert next_due_ms(p.state, apart={0}) is None
+    assert p.wake("a", Wake.TIME) == []  # that, too, is looked up in what was asked
+    p.rest()
+    assert p.resume() == ["ask about a until 5100"]
+    assert p.recover("a", Recovery.RETRY) == ["start a #2"]
+    assert p.state.nodes[0].wake_at_ms == 0
+    assert p.fail("a", at_ms=6_000) == ["ask about a again (2) until 11000"]
 
 
 def test_retries_come_before_asking():
