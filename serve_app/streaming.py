@@ -1,6 +1,6 @@
 """The stream of an execution's events as server-sent events: numbered ones from the store, drafts as they are heard between them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -55,12 +55,16 @@ async def _followed(
     silent_s = 0.0
     completed: set[tuple[str, int]] = set()
     while True:
-        for piece in following.heard():
-            if (piece.place.node_id, piece.place.run_index) not in completed:
-                yield draft_event(piece)
-                silent_s = 0.0
+        # What was heard before the events are read belongs behind those of them that it follows from, and before its node's end.
+        pieces = following.heard()
         rows = await services.executions.events(workspace_id, execution_id, seen, PAGE)
         for row in rows:
+            if row.kind == COMPLETED:
+                body = orjson.loads(row.body)
+                run = (body["node_id"], body["run_index"])
+                for piece in _of(run, pieces) if run not in completed else ():
+                    yield draft_event(piece)
+                completed.add(run)
             if row.kind in TERMINAL_KINDS and before_end is not None:
                 yield await before_end()
             yield format_sse_event(data_str=views.event(row).decode(), event=row.kind, id=str(row.seq))
@@ -68,9 +72,10 @@ async def _followed(
             silent_s = 0.0
             if row.kind in TERMINAL_KINDS:
                 return
-            if row.kind == COMPLETED:
-                body = orjson.loads(row.body)
-                completed.add((body["node_id"], body["run_index"]))
+        for piece in pieces:
+            if (piece.place.node_id, piece.place.run_index) not in completed:
+                yield draft_event(piece)
+                silent_s = 0.0
         if len(rows) == PAGE:
             continue
         if not await pause(following.changed, POLL_S):
@@ -78,6 +83,10 @@ async def _followed(
         if silent_s >= HEARTBEAT_S:
             yield b": still there\n\n"
             silent_s = 0.0
+
+
+def _of(run: tuple[str, int], pieces: Sequence[Piece]) -> list[Piece]:
+    return [piece for piece in pieces if (piece.place.node_id, piece.place.run_index) == run]
 
 
 def unnumbered(kind: str, data: Mapping[str, Any]) -> bytes:
