@@ -83,11 +83,10 @@ class Supervisor:
 
     @property
     def members(self) -> list[Member]:
-        """The pool's members with their last known load; those of a host that does not answer are to be given nothing new."""
-        return [
-            child.member if self._answers(child.host) else replace(child.member, draining=True)
-            for child in self._children.values()
-        ]
+        """The pool's members with their last known load; one that does not answer, though others do, is to be given nothing new."""
+        children = self._children.values()
+        heard = any(not child.silent for child in children)
+        return [replace(child.member, draining=True) if child.silent and heard else child.member for child in children]
 
     async def start(self) -> None:
         """End the leases of former actors, make the pool, begin to look after it."""

@@ -254,6 +254,18 @@ async def test_a_host_that_does_not_answer_is_given_nothing_new_until_it_does(st
     await stage.until(lambda: taking() == {"host-1", "host-2"})
 
 
+async def test_an_actor_that_does_not_answer_is_given_nothing_new(stage: Stage, monkeypatch):
+    monkeypatch.setattr("actors.supervisor.STATUS_EVERY_S", 0.02)
+    await stage.supervisor.start()
+    await stage.supervisor.full()
+    quiet, other = stage.actors
+
+    quiet.deaf = True
+    await stage.until(lambda: [m.name for m in stage.supervisor.members if not m.draining] == [other.name])
+    quiet.deaf = False
+    await stage.until(lambda: not any(member.draining for member in stage.supervisor.members))
+
+
 @pytest.mark.parametrize("deaf", [True, False], ids=["does not answer", "answers, with its former lease"])
 async def test_an_actor_that_hangs_is_ended_and_replaced_and_one_that_begins_a_lease_is_not(
     stage: Stage, monkeypatch, deaf: bool
