@@ -217,7 +217,7 @@ async def test_cancelling_stops_the_work(sandbox):
 
 
 async def test_a_killed_worker_is_an_error_worth_another_attempt(sandbox):
-    pool = sandbox._expressions._pool
+    pool = sandbox._engines.expressions._pool
     task = asyncio.create_task(one(sandbox, "(() => { while (true); })()"))
     while not pool._busy:
         await asyncio.sleep(0.01)
