@@ -19,14 +19,10 @@ from serve_app.once import key_reused
 from serve_app.queue_room import QueueRoom, queue_full
 from workflow.blobs import Blobs, put_apart
 from workflow.concurrency import shown_key
-from workflow.errors import Conflict, Unavailable
+from workflow.errors import Conflict, Unavailable, WorkflowChanged
 from workflow.lifecycle import EXECUTABLE, WorkflowStatus, state_conflict
 from workflow.ports import Accepted, Claimed, Isolation, NewExecution, Outcome
 from workflow.states import ExecutionStatus
-
-
-class VersionOutdated(Unavailable):
-    """Another version has become current than the one that the execution was made for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +163,7 @@ class Acceptor:
     async def _check(self, accepted: Accepted, new: NewExecution) -> None:
         """Raise what an outcome means to the caller, if it was not accepted."""
         if accepted.outcome is Outcome.OUTDATED:
-            raise VersionOutdated("the workflow was changed just now: try again", "workflow_changed")
+            raise WorkflowChanged("the workflow was changed just now: try again")
         if accepted.outcome is Outcome.NO_WORKFLOW and new.workflow_id is not None:
             # The insert itself decides; why it refused is worth a look only now.
             status = await self._status_of(new.workspace_id, new.workflow_id)

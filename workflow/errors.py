@@ -158,6 +158,12 @@ class Unavailable(RayloomError):
     status = 503
 
 
+class WorkflowChanged(Unavailable):
+    """Another version of a workflow has become current than the one that an execution was made for."""
+
+    default_code = "workflow_changed"
+
+
 class Bug(RayloomError):
     """A broken invariant: our fault, never the user's."""
 

@@ -14,7 +14,6 @@ from fastapi.responses import Response
 from actors.ids import new_id, now_ms
 from serve_app import models, views
 from serve_app.accepting import Request as Accepting
-from serve_app.accepting import VersionOutdated
 from serve_app.auth import Executor, Viewer
 from serve_app.bodies import PRIORITY_DEFAULT, parse_object, priority_of, read_body
 from serve_app.once import REPLAYED, execution_key
@@ -24,7 +23,7 @@ from serve_app.routes.asking import Asked, ExecutionId, WorkflowId, answer, stre
 from serve_app.services import Runnable, Services
 from serve_app.streaming import MEDIA_TYPE, event_stream, stream_response
 from workflow.concurrency import ConcurrencyTemplate
-from workflow.errors import InvalidRequest, Unavailable, Unprocessable
+from workflow.errors import InvalidRequest, Unprocessable, WorkflowChanged
 from workflow.inputs import check_input, input_json
 from workflow.ports import Accepted, ExecutionView, NewExecution, Outcome
 
@@ -110,13 +109,13 @@ async def execute_workflow(workflow_id: WorkflowId, request: Request, caller: Ex
             whole = _of_version(current, new, asked.get("input"), waits=wait_s > 0)
             cut = await cut_until(services, whole, until_node_of(asked))
             return await accept(services, cut, wait_s, streams=streams)
-        except (InvalidRequest, VersionOutdated):
+        except (InvalidRequest, WorkflowChanged):
             # Judged by a version that is a moment old perhaps: only what the current one refuses is refused.
             latest = await services.versions.fresh(caller.workspace_id, workflow_id)
             if latest.version == current.version:
                 raise
             current = latest
-    raise Unavailable("the workflow is changed faster than it can be executed: try again", "workflow_changed")
+    raise WorkflowChanged("the workflow is changed faster than it can be executed: try again")
 
 
 def _of_version(current: Runnable, new: NewExecution, given: Any, *, waits: bool) -> Accepting:
