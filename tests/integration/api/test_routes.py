@@ -285,7 +285,7 @@ async def test_what_was_begun_before_a_newer_version_was_found_is_dropped_and_th
     ran = (await api.call("POST", f"workflows/{workflow}/execute?wait=10", json={})).json()
 
     assert (ran["workflow_version"], ran["output"]) == (2, {"other": [{"v": 2}]})
-    assert api.pool.settled == [True, False]
+    assert api.pool.settled == [True, False, True]
 
 
 async def test_what_was_begun_for_a_workflow_that_was_archived_leaves_nothing(api: Api, dsn: str):
@@ -298,7 +298,7 @@ async def test_what_was_begun_for_a_workflow_that_was_archived_leaves_nothing(ap
 
     assert (response.status_code, response.json()["code"]) == (409, "workflow_state_conflict")
     assert response.json()["state"] == "archived"
-    assert api.pool.settled == [True, False]
+    assert api.pool.settled == [True, False, True]
     assert rows_in(dsn, "executions") == 1
     async with asyncio.timeout(5):
         while api.pool.process.member.active:
