@@ -1,13 +1,15 @@
 """Executions that wait and pause on their actor: no wake-up is lost, nothing begins that is held, nobody is forsaken."""
 
+from collections.abc import Collection
 from uuid import UUID
 
-from actors.outside import Nobody, NodeRun
+from actors.outside import Nobody
 from store.memory_executions import MemoryExecutions
 from tests.unit.actors.plant import Plant, Process
 from workflow.ports import Claimed, LeaseEnd, SignalKind
 from workflow.spec import Catalog
 from workflow.states import ExecutionStatus
+from workflow.waiting import Going
 
 WAITING, PAUSED, COMPLETED = ExecutionStatus.WAITING, ExecutionStatus.PAUSED, ExecutionStatus.COMPLETED
 
@@ -101,9 +103,9 @@ class Forsaken(Nobody):
     """Notes what is forsaken."""
 
     def __init__(self) -> None:
-        self.kept: list[list[NodeRun]] = []
+        self.kept: list[list[Going]] = []
 
-    async def forsake(self, claimed: Claimed, keep: object) -> None:
+    async def forsake(self, claimed: Claimed, keep: Collection[Going]) -> None:
         self.kept.append(list(keep))
 
 
