@@ -1,7 +1,7 @@
 """An attempt of a node: what it is given, how it is made, what came of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from actors.dispatch import Dispatcher
@@ -78,6 +78,9 @@ class Attempts:
         self, command: StartNode, node: PlanNode, state: NodeState, given: Given, started_ms: int
     ) -> NodeContext:
         handle, run = error_handle(node), (node.id, command.run_index)
+        over_ms = state.begun_ms + node.limit_ms if node.limit_ms and state.begun_ms else None
+        limits_ms = [at_ms for at_ms in (self.claimed.deadline_ms, over_ms) if at_ms is not None]
+        limited = replace(self.claimed, deadline_ms=min(limits_ms, default=None))
         context = NodeContext(
             execution_id=self.claimed.id,
             workflow_id=self.claimed.workflow_id,
@@ -86,10 +89,11 @@ class Attempts:
             run_index=command.run_index,
             attempt=command.attempt,
             timeout_ms=node.timeout_ms,
+            left_ms=None if over_ms is None else max(0, over_ms - started_ms),
             sandbox=self.dispatcher.sandbox_of(self.claimed.workspace_id),
             http=self.http,
-            requests=self.outside.requests(self.claimed, run),
-            children=self.outside.children(self.claimed, run),
+            requests=self.outside.requests(self.claimed, run, 0, state.lapses),
+            children=self.outside.children(limited, run, state.lapses),
             models=self.models.models(self.claimed, node.id, command.run_index, command.attempt, self.plan.budget),
             knowledge=self.models.knowledge(self.claimed),
             conversations=self.models.conversations(self.claimed),

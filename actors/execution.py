@@ -10,6 +10,7 @@ writes where the execution stands and when it is due, and ends. Whoever claims i
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
@@ -47,14 +48,14 @@ from workflow.events import (
     ResumeRequested,
     from_body,
 )
-from workflow.machine import outstanding, recovery_asked, replay, step
+from workflow.machine import forsakes, may_leave, outstanding, recovery_asked, replay, step
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed, Ending, History, Rest, Signal, SignalKind
 from workflow.resting import begun_ms, due_nodes, is_too_early, may_rest, next_due_ms, waiting_run
 from workflow.spec import Effect, Placement
 from workflow.state import initial
 from workflow.states import SETTLED, ExecutionStatus, NodeStatus
-from workflow.waiting import Recovery, Wake
+from workflow.waiting import Going, Recovery, Wake, places_from
 
 ASK_AGAIN_S = 0.5
 COMMANDS_AT_ONCE = 64
@@ -110,6 +111,7 @@ class ExecutionLoop:
         self._due = False
         self._forsaking = False
         self._resting = False
+        self._own_deadline_ms: int | None = None
         self._deadline_ms: int | None = None
         self._time_limit: asyncio.TimerHandle | None = None
         self._time_is_over = False
@@ -156,6 +158,7 @@ class ExecutionLoop:
                 self._results.take_input(given)
             self._begin(history)
             if end is None:
+                self._limit_time()
                 await self._fetch_results()
             else:
                 self._todo.clear()
@@ -193,7 +196,8 @@ class ExecutionLoop:
                 if row.node_id not in self.plan.by_id and row.status not in SETTLED:
                     self._journal.node(replace(row, status=NodeStatus.CANCELLED, completed_ms=now_ms))
             aborted = any(node.status is NodeStatus.CANCELLED for node in self._state.nodes)
-            self._forsaking = self._asks and aborted
+            failed = any(isinstance(event, NodeFailed) and may_leave(self._state, event) for event in events)
+            self._forsaking = self._asks and (aborted or failed)
             if self._state.epoch == self.claimed.epoch:  # this very owner had begun, and stumbled
                 self._todo.extend(outstanding(self._state))
             else:
@@ -206,15 +210,20 @@ class ExecutionLoop:
             self.notify(signal)
         if self.claimed.held:
             self._take_signals()  # it is here to be stopped: nothing of it starts
-        limits_ms = [self._started_ms + self.plan.timeout_ms] if self.plan.timeout_ms else []
-        if self.claimed.deadline_ms is not None:
-            limits_ms.append(self.claimed.deadline_ms)
-        if limits_ms:
-            self._deadline_ms = min(limits_ms)
-            limited = replace(self.claimed, deadline_ms=self._deadline_ms)
-            self._attempts = replace(self._attempts, claimed=limited)
-            left_ms = max(0, self._deadline_ms - now_ms)
+
+    def _limit_time(self) -> None:
+        self._own_deadline_ms = self._started_ms + self.plan.timeout_ms if self.plan.timeout_ms else None
+        limits_ms = [at_ms for at_ms in (self._own_deadline_ms, self.claimed.deadline_ms) if at_ms is not None]
+        if not limits_ms:
+            return
+        self._deadline_ms = min(limits_ms)
+        self._attempts = replace(self._attempts, claimed=replace(self.claimed, deadline_ms=self._deadline_ms))
+        left_ms = self._deadline_ms - self._around.now_ms()
+        if left_ms > 0:
             self._time_limit = asyncio.get_running_loop().call_later(left_ms / 1000, self._time_over)
+        else:
+            self._time_over()
+            self._take_signals()  # it is here to end: nothing of it starts
 
     async def _fetch_results(self) -> None:
         """Fetch the results of former owners that are blobs and that a node may still need."""
@@ -243,11 +252,7 @@ class ExecutionLoop:
                 case SkipNode():
                     self._journal.node(self._rows.skipped(command.node, command.run_index))
                 case FailNode():
-                    if self._under_way(command):
-                        error = NodeError(command.message, command.code)
-                        self._take_up(
-                            self._settling.failed(self._state, command, error, 0, None, self._around.now_ms())
-                        )
+                    self._fail_unstarted(command)
                 case AskRecovery():
                     self._ask(command)
                 case FinishExecution():
@@ -258,6 +263,14 @@ class ExecutionLoop:
                 self._take_signals()
             if self._journal.full:
                 await self._journal.durable()
+
+    def _fail_unstarted(self, command: FailNode) -> None:
+        if not self._under_way(command):
+            return
+        node, now_ms = self._state.nodes[command.node], self._around.now_ms()
+        begun_ms = node.begun_ms if node.overdue else now_ms
+        error = NodeError(command.message, command.code)
+        self._take_up(self._settling.failed(self._state, command, error, now_ms - begun_ms, begun_ms, now_ms))
 
     async def _start(self, command: StartNode) -> None:
         if not self._under_way(command) or command.node in self._tasks or self._state.paused:
@@ -326,7 +339,8 @@ class ExecutionLoop:
             node, state = self.plan.nodes[index], self._state.nodes[index]
             under_way = state.status in (NodeStatus.RUNNING, NodeStatus.WAITING)
             run = (node.id, state.run_index if under_way else state.runs)
-            links[node.id] = links[node.name] = self._around.outside.link(self.claimed, run)
+            link = self._around.outside.link(self.claimed, run, state.lapses if under_way else 0)
+            links[node.id] = links[node.name] = link
         return links
 
     def _views(self, command: StartNode, node: PlanNode, given: Given) -> dict[str, NodeView]:
@@ -369,7 +383,8 @@ class ExecutionLoop:
         else:
             self._tell(ExecutionWaiting(at_ms=now_ms, until_ms=due_ms or 0))
         wake_ms = min((at_ms for at_ms in (due_ms, self._deadline_ms) if at_ms is not None), default=None)
-        self._journal.rest(Rest(status=self._state.status, wake_ms=wake_ms))
+        news_ms = self._deadline_ms if self._deadline_ms != self.claimed.deadline_ms else None
+        self._journal.rest(Rest(status=self._state.status, wake_ms=wake_ms, deadline_ms=news_ms))
         self._resting = True
 
     def _set_alarm(self) -> None:
@@ -392,7 +407,7 @@ class ExecutionLoop:
         if self._time_is_over:
             self._time_is_over = False
             if self._state.stop is None:
-                of_parent = self._deadline_ms == self.claimed.deadline_ms
+                of_parent = self._deadline_ms != self._own_deadline_ms
                 self._tell(ExecutionTimedOut(at_ms=self._around.now_ms(), of_parent=of_parent))
         if self._due:
             self._due = False
@@ -498,11 +513,11 @@ class ExecutionLoop:
         self._take_early()
 
     async def _forsake_aborted(self) -> None:
-        """Withdraw what nodes had asked that were aborted, once that is committed."""
+        """Withdraw what nodes had asked that were aborted or have failed, once that is committed."""
         self._forsaking = False
         await self._journal.durable()
-        going = [(i, self._state.nodes[i].run_index) for i in self._state.running | self._state.waiting]
-        keep = [(self.plan.nodes[index].id, run_index) for index, run_index in going]
+        going = [(self.plan.nodes[i].id, self._state.nodes[i]) for i in self._state.running | self._state.waiting]
+        keep = [Going(node_id, node.run_index, places_from(node.lapses)) for node_id, node in going]
         await self._around.outside.forsake(self.claimed, keep)
 
     def _settle(self, attempt: Attempt) -> None:
@@ -514,6 +529,7 @@ class ExecutionLoop:
         index = self.plan.by_id[event.node_id]
         self._tell(event)
         node = self._state.nodes[index]
+        self._forsaking |= isinstance(event, NodeFailed) and forsakes(self._state, event)
         if node.run_index == event.run_index and node.status is NodeStatus.WAITING:
             self._take_early()
         elif node.run_index != event.run_index or node.status is not NodeStatus.RUNNING:
@@ -541,15 +557,20 @@ class ExecutionLoop:
         elif self._asks:
             await self._journal.durable()
             await self._around.outside.forsake(self.claimed, ())
+        reported: Mapping[str, str] = {}
         if reports(self.plan, self.claimed, command.status):
             await self._journal.durable()
-            await report(self._around.outside, self.plan, self.claimed, command, self._started_ms)
+            reported = await report(self._around.outside, self.plan, self.claimed, command, self._started_ms)
         now_ms = self._around.now_ms()
         status, code, message = command.status, command.code, readable(command.message)
         node_id = self.plan.nodes[command.node].id if command.node is not None else ""
         for index in sorted(self._state.running | self._state.waiting):
             self._abort(AbortNode(index, self._state.nodes[index].run_index, self._state.nodes[index].attempt))
-        self._tell(ExecutionFinished(at_ms=now_ms, status=status, code=code, message=message, node_id=node_id))
+        self._tell(
+            ExecutionFinished(
+                at_ms=now_ms, status=status, code=code, message=message, node_id=node_id, error_workflow=reported
+            )
+        )
         ending = Ending(
             status=status,
             at_ms=now_ms,

@@ -37,7 +37,7 @@ PLANS_KEPT_MAX = 256
 TICK_S = 0.25
 CLAIM_PAUSE_S = 0.025
 """For so long after a claim free slots gather, while more than half of them are taken: each claim is a statement."""
-SIGNALLED_AT_ONCE_MAX = 16
+ENDING_AT_ONCE_MAX = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,7 +423,7 @@ class Owner:
         await self._let_slots_gather()
         free = self._config.slots - self.active
         if free <= 0:
-            await self._claim_signalled(lease_id)
+            await self._claim_ending(lease_id)
             await self._claim_starved(lease_id)
             return False
         grace_ms = self._config.orphan_grace_ms if self.active else 0
@@ -446,9 +446,9 @@ class Owner:
             except TimeoutError:
                 pass
 
-    async def _claim_signalled(self, lease_id: UUID) -> None:
-        """Take executions at rest that somebody wants to stop, though every slot is taken: they end at once."""
-        for execution_id in await self._executions.cancelled_at_rest(SIGNALLED_AT_ONCE_MAX):
+    async def _claim_ending(self, lease_id: UUID) -> None:
+        """Take executions at rest that somebody wants to stop or that have no time left, though every slot is taken: they end at once."""
+        for execution_id in await self._executions.ending_at_rest(ENDING_AT_ONCE_MAX):
             claimed = await self._executions.claim_one(lease_id, execution_id)
             if claimed is not None:
                 self.take(claimed)

@@ -1,5 +1,7 @@
 """The error workflow: another workflow that is executed when an execution ends badly."""
 
+from collections.abc import Mapping
+
 import orjson
 import structlog
 
@@ -24,14 +26,16 @@ def reports(plan: Plan, claimed: Claimed, status: ExecutionStatus) -> bool:
     return plan.error_workflow is not None and claimed.trigger_type != ERROR_TRIGGER and status in ends
 
 
-async def report(outside: Outside, plan: Plan, claimed: Claimed, end: FinishExecution, started_ms: int) -> None:
-    """Execute the error workflow, once however often this is repeated. Where that is refused, the log says so.
+async def report(
+    outside: Outside, plan: Plan, claimed: Claimed, end: FinishExecution, started_ms: int
+) -> Mapping[str, str]:
+    """Execute the error workflow, once however often this is repeated; return its `execution_id`, or the code of what it is `refused` for.
 
     It is given one object: `execution` (`id`, `status`, `started_ms`, `error` with `code`, `message`, `node_id`) and
     `workflow` (`id`, `name`, `version`).
     """
     if plan.error_workflow is None:
-        return
+        return {}
     node_id = plan.nodes[end.node].id if end.node is not None else ""
     data = {
         "execution": {
@@ -47,7 +51,9 @@ async def report(outside: Outside, plan: Plan, claimed: Claimed, end: FinishExec
         },
     }
     try:
-        await outside.begin_error_workflow(claimed, plan.error_workflow, orjson.dumps(data))
+        begun = await outside.begin_error_workflow(claimed, plan.error_workflow, orjson.dumps(data))
     except NodeError as refused:
         log = structlog.get_logger("rayloom.execution")
         log.warning("execution.error_workflow_refused", execution_id=str(claimed.id), error=refused.message)
+        return {"refused": refused.code}
+    return {"execution_id": str(begun)}

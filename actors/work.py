@@ -7,7 +7,7 @@ from typing import Any
 from workflow.conversations import NoConversations
 from workflow.drafts import NoDrafts
 from workflow.effects import ForgetfulEffects
-from workflow.errors import BadInput, Bug, Fenced, NodeError, RayloomError, Unavailable
+from workflow.errors import NODE_TIMEOUT, BadInput, Bug, Fenced, NodeError, RayloomError, Unavailable
 from workflow.http import NoHttp
 from workflow.knowledge import NoKnowledge
 from workflow.models import Gpu, NoModels
@@ -91,11 +91,11 @@ async def run_work(node_type: NodeType, context: NodeContext, config: Config, it
     and `WorkerLost` as they are.
     """
     try:
-        async with asyncio.timeout(context.timeout_ms / 1000):
+        async with asyncio.timeout((context.timeout_ms if context.left_ms is None else context.left_ms) / 1000):
             outputs = await node_type.run(context, config, items)
     except TimeoutError as error:
         message = f"{context.node_id!r} took longer than its {context.timeout_ms} ms"
-        failure = NodeError(message, "node_timeout", {"retryable": True})
+        failure = NodeError(message, NODE_TIMEOUT, {"retryable": True})
         failure.__cause__ = error
     except NodeError as error:
         failure = error

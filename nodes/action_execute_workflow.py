@@ -31,7 +31,8 @@ SPEC = NodeSpec(
     category="action",
     description=(
         "Executes another workflow of the same workspace: once with all items, or once for every item. Where it waits for the end it "
-        "gives what the other execution gave, and is held in no process meanwhile. A workflow cannot execute itself, not by way of "
+        "gives what the other execution gave, and is held in no process meanwhile. What is given must be what the other workflow's "
+        "`input_schema` wants; else the item fails, and nothing is executed for it. A workflow cannot execute itself, not by way of "
         "others either, and no more than three are executed below one another."
     ),
     effect=Effect.EFFECT,
@@ -92,14 +93,14 @@ SPEC = NodeSpec(
 
 
 async def run(context: NodeContext, config: Config, items: Items) -> Outputs | Suspend:
-    """Start the executions; give what they gave when all have ended."""
+    """Start the executions; give what they gave when all have ended. Woken, it finds again what could not be started."""
     waits = config.whole.get("wait", True)
-    if context.woken is None:
-        children = _children(context, config, items, awaited=waits)
-        ids = await context.children.start(list(children.values()))
-        if not waits:
-            started = zip(children, ids, strict=True)
-            return {MAIN: [_item({"execution_id": str(identity)}, at, items, config) for at, identity in started]}
+    begun = set() if context.woken is None else {state.place for state in await context.children.states()}
+    children = await _fitting(context, _children(context, config, items, begun, awaited=waits))
+    ids = await context.children.start(list(children.values())) if children else []
+    if not waits:
+        started = zip(children, ids, strict=True)
+        return {MAIN: [_item({"execution_id": str(identity)}, at, items, config) for at, identity in started]}
     states = await context.children.states()
     if any(not state.status.terminal for state in states):
         return Suspend()
@@ -110,14 +111,27 @@ async def run(context: NodeContext, config: Config, items: Items) -> Outputs | S
     return {MAIN: given}
 
 
-def _children(context: NodeContext, config: Config, items: Items, *, awaited: bool) -> dict[int, Child]:
-    """Return what to start, by the index of the item that it is for; what cannot be evaluated for an item fails with it."""
+async def _fitting(context: NodeContext, children: dict[int, Child]) -> dict[int, Child]:
+    """Return those that may be started; an item whose execution would be given what its workflow does not want fails."""
+    misfits = await context.children.misfits(list(children.values())) if children else {}
+    for place, misfit in misfits.items():
+        with context.item(place):
+            raise misfit
+    return {place: child for place, child in children.items() if place not in misfits}
+
+
+def _children(
+    context: NodeContext, config: Config, items: Items, begun: set[int], *, awaited: bool
+) -> dict[int, Child]:
+    """Return what is still to start, by the index of the item that it is for; what cannot be evaluated for an item fails with it."""
     places = range(len(items)) if config.whole.get("mode") == "each_item" else range(1)
     if len(places) > CHILDREN_MAX:
         message = f"{len(places)} executions at once are more than the {CHILDREN_MAX} that one node may start"
         raise NodeError(message, "too_many_children", {"retryable": False})
     children: dict[int, Child] = {}
     for place in places:
+        if place in begun:
+            continue
         with context.item(place):
             own = config.of(place) if items else config.whole
             data, version = own.get("input"), own.get("version")

@@ -66,7 +66,10 @@ def _facts(spec: NodeSpec) -> Iterator[str]:
     yield f"- effect: {_EFFECTS[spec.effect]}"
     where = "a Ray task" if spec.placement is Placement.TASK else "the execution's actor"
     moves = ", or a Ray task where it asks for resources or its input is large" if spec.may_move else ""
-    yield f"- runs in {where}{moves}; time limit {spec.timeout_ms // 1000} s"
+    limit = f"time limit {spec.timeout_ms // 1000} s"
+    if spec.suspends:
+        limit += " for what it does between waits; waiting itself has none, unless `timeout_ms` limits both together"
+    yield f"- runs in {where}{moves}; {limit}"
     scope = "every item" if spec.each_item else "the first item"
     yield f"- expressions in its config are evaluated for {scope}"
 

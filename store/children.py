@@ -14,7 +14,7 @@ from workflow.blobs import BlobRef
 from workflow.errors import Fenced
 from workflow.ports import Claimed, Concurrency
 from workflow.states import ExecutionStatus
-from workflow.waiting import ChildState, NodeRun
+from workflow.waiting import ChildState, Going, NodeRun
 
 START = """
 WITH RECURSIVE own AS MATERIALIZED (
@@ -43,11 +43,11 @@ WITH RECURSIVE own AS MATERIALIZED (
         parent_run_index, parent_place, depth, deadline_at)
     SELECT r.id, o.workspace_id, r.workflow_id, r.pinned, r.definition, r.input, r.input_ref, r.nodes_total, %(trigger)s,
         o.triggered_by, r.isolation, o.priority, 'queued', 0, clock_timestamp(), o.id,
-        CASE WHEN r.awaited = 1 THEN %(node)s ELSE '' END, %(run)s, r.place, o.depth + 1,
+        CASE WHEN r.awaited = 1 THEN %(node)s ELSE '' END, %(run)s, r.place, o.depth + %(levels)s,
         CASE WHEN r.awaited = 1 THEN to_timestamp(%(deadline_ms)s / 1000.0) END
     FROM resolved r CROSS JOIN own o
     WHERE o.epoch = %(epoch)s AND o.status = 'running' AND r.found AND NOT r.circular
-        AND o.depth < %(depth_max)s
+        AND o.depth + %(levels)s <= %(depth_max)s
     ORDER BY r.id
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -56,18 +56,18 @@ SELECT r.place, r.found, r.circular, o.depth, o.epoch = %(epoch)s AND o.status =
 FROM resolved r CROSS JOIN own o LEFT JOIN created c ON c.id = r.id ORDER BY r.place
 """
 
-LIMITS = """
-SELECT g.place, v.name, v.settings -> 'concurrency'
+DECLARED = """
+SELECT g.place, v.version, v.name, v.settings -> 'concurrency', v.input_schema
 FROM unnest(%(places)s::int[], %(workflows)s::uuid[], %(versions)s::int[]) AS g (place, workflow_id, version)
 JOIN workflows w ON w.id = g.workflow_id AND w.workspace_id = %(workspace)s
 JOIN workflow_versions v ON v.workflow_id = w.id AND v.version = COALESCE(g.version, w.version)
-WHERE COALESCE((v.settings -> 'concurrency' ->> 'limit')::int, 0) > 0
 """
 
 STATES = """
 SELECT id, parent_place, status, CASE WHEN status = 'completed' THEN output_data::text END, output_ref::text,
     error_code, error_message
 FROM executions WHERE parent_execution_id = %(execution)s AND parent_node_id = %(node)s AND parent_run_index = %(run)s
+    AND parent_place >= %(places_from)s
 ORDER BY parent_place
 """
 
@@ -77,8 +77,8 @@ SELECT gen_random_uuid(), c.workspace_id, c.id, 'cancel', %(body)s::json
 FROM executions c
 WHERE c.parent_execution_id = %(execution)s AND c.parent_node_id <> ''
     AND c.status NOT IN ({ENDED})
-    AND NOT EXISTS (SELECT FROM unnest(%(nodes)s::text[], %(runs)s::int[]) AS kept (node_id, run_index)
-        WHERE kept.node_id = c.parent_node_id AND kept.run_index = c.parent_run_index)
+    AND NOT EXISTS (SELECT FROM unnest(%(nodes)s::text[], %(runs)s::int[], %(places)s::int[]) AS kept (node_id, run_index, places_from)
+        WHERE kept.node_id = c.parent_node_id AND kept.run_index = c.parent_run_index AND kept.places_from <= c.parent_place)
 ORDER BY c.id
 ON CONFLICT DO NOTHING
 """
@@ -98,6 +98,16 @@ class NewChild:
     definition: bytes | None = None
     """Set where `workflow_id` is None."""
     concurrency: Concurrency | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What a version of a workflow says of the executions of it: the settings of concurrency and the schema of the input as JSON."""
+
+    version: int
+    name: str
+    concurrency: Mapping[str, Any] | None
+    input_schema: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +137,12 @@ class PostgresChildren:
         trigger: str,
         deadline_ms: int | None,
         depth_max: int,
+        levels: int = 1,
     ) -> list[Refusal]:
-        """Insert the children that are not there yet; those that must not be started are named. Raises `Fenced`."""
+        """Insert the children that are not there yet; those that must not be started are named. Raises `Fenced`.
+
+        They are `levels` deeper than the execution that starts them, and none may be deeper than `depth_max`.
+        """
         parameters = {
             "execution": claimed.id,
             "epoch": claimed.epoch,
@@ -137,6 +151,7 @@ class PostgresChildren:
             "trigger": trigger,
             "deadline_ms": deadline_ms,
             "depth_max": depth_max,
+            "levels": levels,
             "ids": uuids(child.id for child in children),
             "places": ints(child.place for child in children),
             "workflows": uuids(child.workflow_id for child in children),
@@ -151,10 +166,13 @@ class PostgresChildren:
             raise Fenced("another owner has this execution", fields={"execution_id": str(claimed.id)})
         return [
             Refusal(
-                place=place, circular=circular, depth=depth if depth >= depth_max else None, limited=place in limited
+                place=place,
+                circular=circular,
+                depth=depth if depth + levels > depth_max else None,
+                limited=place in limited,
             )
             for place, found, circular, depth, *_ in rows
-            if not found or circular or depth >= depth_max or place in limited
+            if not found or circular or depth + levels > depth_max or place in limited
         ]
 
     async def _insert(
@@ -177,10 +195,10 @@ class PostgresChildren:
             placing = await place_arrivals(connection, arrivals)
         return rows, {child.place for child in children if child.id in placing.refused}
 
-    async def limits(
+    async def declared(
         self, workspace_id: UUID, workflows: Sequence[tuple[UUID, int | None]]
-    ) -> dict[tuple[UUID, int | None], tuple[str, Any]]:
-        """Return the name and the settings of concurrency of those of these workflows, in their versions, that have a limit."""
+    ) -> dict[tuple[UUID, int | None], Declared]:
+        """Return what those of these workflows say that there are, in their versions or, without one, the current one."""
         named = list(dict.fromkeys(workflows))
         parameters = {
             "workspace": workspace_id,
@@ -189,34 +207,43 @@ class PostgresChildren:
             "versions": ints(version for _, version in named),
         }
         async with connection_of(self._pool) as connection:
-            rows = await (await connection.execute(LIMITS, parameters)).fetchall()
-        return {named[place]: (name, settings) for place, name, settings in rows}
+            rows = await (await connection.execute(DECLARED, parameters)).fetchall()
+        return {
+            named[place]: Declared(version=version, name=name, concurrency=concurrency, input_schema=schema)
+            for place, version, name, concurrency, schema in rows
+        }
 
-    async def states(self, execution_id: UUID, run: NodeRun) -> list[tuple[ChildState, BlobRef | None]]:
-        """Return the children of a run that it waits for, by place, with the reference to an output that is kept apart."""
+    async def states(
+        self, execution_id: UUID, run: NodeRun, places_from: int = 0
+    ) -> list[tuple[ChildState, BlobRef | None]]:
+        """Return the children of a run that it waits for, by place, with the reference to an output that is kept apart.
+
+        Those below `places_from` are left out; places count from there.
+        """
         async with connection_of(self._pool) as connection:
-            key = {"execution": execution_id, "node": run[0], "run": run[1]}
+            key = {"execution": execution_id, "node": run[0], "run": run[1], "places_from": places_from}
             rows = await (await connection.execute(STATES, key)).fetchall()
-        return [_state(row) for row in rows]
+        return [_state(row, places_from) for row in rows]
 
-    async def cancel(self, execution_id: UUID, keep: Collection[NodeRun]) -> int:
-        """Leave a wish to stop with every child that is waited for and has not ended, apart from those of these runs."""
+    async def cancel(self, execution_id: UUID, keep: Collection[Going]) -> int:
+        """Leave a wish to stop with every child that is waited for and has not ended, apart from those that these runs still want."""
         kept = sorted(keep)
         parameters = {
             "execution": execution_id,
             "body": f'{{"by": "its parent {execution_id}"}}',
-            "nodes": texts(node for node, _ in kept),
-            "runs": ints(run for _, run in kept),
+            "nodes": texts(going.node_id for going in kept),
+            "runs": ints(going.run_index for going in kept),
+            "places": ints(going.places_from for going in kept),
         }
         async with connection_of(self._pool) as connection:
             return (await connection.execute(CANCEL, parameters)).rowcount
 
 
-def _state(row: tuple[Any, ...]) -> tuple[ChildState, BlobRef | None]:
+def _state(row: tuple[Any, ...], places_from: int) -> tuple[ChildState, BlobRef | None]:
     identity, place, status, output, output_ref, error_code, error_message = row
     state = ChildState(
         id=identity,
-        place=place,
+        place=place - places_from,
         status=ExecutionStatus(status),
         output=None if output is None else output.encode(),
         error_code=error_code,

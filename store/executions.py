@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from store import reading, statements
-from store.arrays import doubles, ints, texts, uuids
+from store.arrays import bigints, doubles, ints, texts, uuids
 from store.columns import accept_columns, flush_columns, last_seq_after
 from store.concurrency import Arrival, keys_that_hold, lock_keys, place_arrivals, release_held
 from store.engine import Pool
@@ -177,9 +177,9 @@ class PostgresExecutions:
         """Return executions that want an actor of their own and may be claimed: orphans first, then by priority."""
         return [row[0] for row in await self._read(statements.CLAIMABLE_DEDICATED, {"limit": limit})]
 
-    async def cancelled_at_rest(self, limit: int) -> list[UUID]:
-        """Return pooled executions that nobody owns and that somebody wants to stop, the oldest wishes first."""
-        return [row[0] for row in await self._read(statements.CANCELLED_AT_REST, {"limit": limit})]
+    async def ending_at_rest(self, limit: int) -> list[UUID]:
+        """Return pooled executions that nobody owns and that somebody wants to stop or that have no time left, up to `limit` of each."""
+        return [row[0] for row in await self._read(statements.ENDING_AT_REST, {"limit": limit})]
 
     async def starved(self, busy: Sequence[UUID], limit: int) -> list[UUID]:
         """Return pooled executions that may be claimed, one each of workspaces other than the busy ones, the oldest first."""
@@ -217,6 +217,7 @@ class PostgresExecutions:
         """Write each part or refuse it as a whole, in one statement; what was committed before is committed."""
         if not batch:
             return []
+        await self._note_deadlines(batch)
         written = {row[0] for row in await self._fetch(statements.FLUSH, flush_columns(batch))}
         doubtful = sorted(part.execution_id for part in batch if part.execution_id not in written)
         standing: dict[UUID, tuple[int, int]] = {}
@@ -227,6 +228,18 @@ class PostgresExecutions:
             Verdict.COMMITTED if part.execution_id in written else _verdict(part, standing.get(part.execution_id))
             for part in batch
         ]
+
+    async def _note_deadlines(self, batch: Sequence[Flush]) -> None:
+        rests = [(part.execution_id, part.epoch, part.rest.deadline_ms) for part in batch if part.rest is not None]
+        noted = sorted((identity, epoch, at_ms) for identity, epoch, at_ms in rests if at_ms is not None)
+        if noted:
+            columns = {
+                "ids": uuids(identity for identity, _, _ in noted),
+                "epochs": bigints(epoch for _, epoch, _ in noted),
+                "deadlines_ms": bigints(at_ms for _, _, at_ms in noted),
+            }
+            async with connection_of(self._pool) as connection:
+                await connection.execute(statements.NOTE_DEADLINES, columns)
 
     async def signal(
         self, workspace_id: UUID, execution_id: UUID, signal_id: UUID, kind: SignalKind, body: bytes

@@ -42,6 +42,8 @@ class StoredExecution:
     shared: bool | None = None
     held: bool = False
     """Whether its concurrency key holds it."""
+    deadline_ms: int | None = None
+    """When its time is over, where that is known."""
     wake_ms: int | None = None
     """When it wakes, while it rests; None for never."""
     events: list[EventRow] = field(default_factory=list)

@@ -85,7 +85,7 @@ class MemoryExecutions:
         self._store.check()
         if not self._store.accepting(owner):
             return []
-        candidates = [*self._orphans(orphan_grace_ms), *self._wished(), *self._in_turns(shares)]
+        candidates = [*self._orphans(orphan_grace_ms), *self._wished_or_over(), *self._in_turns(shares)]
         chosen = {row.new.id: row for row in candidates}
         taken = [self._take(owner, row) for row in list(chosen.values())[: max(0, limit)]]
         if taken:
@@ -126,13 +126,16 @@ class MemoryExecutions:
         rows.sort(key=lambda row: (row.status is ExecutionStatus.QUEUED, -row.new.priority, row.new.id))
         return [row.new.id for row in rows[:limit]]
 
-    async def cancelled_at_rest(self, limit: int) -> list[UUID]:
-        """Return pooled executions that nobody owns and that somebody wants to stop, the oldest wishes first."""
+    async def ending_at_rest(self, limit: int) -> list[UUID]:
+        """Return pooled executions that nobody owns and that somebody wants to stop or that have no time left, up to `limit` of each."""
         self._store.check()
         signals = sorted(self._store.unread.values(), key=lambda signal: signal.id)
         named = dict.fromkeys(each.execution_id for each in signals if each.kind is SignalKind.CANCEL)
         rows = [self._store.executions[identity] for identity in named]
-        return [row.new.id for row in rows if row.status in UNOWNED and row.new.isolation is Isolation.POOLED][:limit]
+        stopped = [row.new.id for row in rows if row.status in UNOWNED and row.new.isolation is Isolation.POOLED]
+        rows = [row for row in self._store.executions.values() if self._over(row)]
+        over = [row.new.id for row in sorted(rows, key=lambda row: row.deadline_ms or 0)]
+        return list(dict.fromkeys([*stopped[:limit], *over[:limit]]))
 
     async def starved(self, busy: Sequence[UUID], limit: int) -> list[UUID]:
         """Return pooled executions that may be claimed, one each of workspaces other than the busy ones, the oldest first."""
@@ -330,6 +333,11 @@ class MemoryExecutions:
         kinds = {signal.kind for signal in self._store.signals_of(row.new.id)}
         return due or bool(kinds if row.status is ExecutionStatus.WAITING else kinds - {SignalKind.WAKE})
 
+    def _over(self, row: StoredExecution) -> bool:
+        """Whether what rests, and may share an actor, has no time left."""
+        over = row.deadline_ms is not None and row.deadline_ms <= self._store.now_ms()
+        return over and row.status in RESTING and row.new.isolation is Isolation.POOLED
+
     def _orphans(self, grace_ms: int) -> list[StoredExecution]:
         rows = [
             row
@@ -340,13 +348,14 @@ class MemoryExecutions:
         ]
         return sorted(rows, key=lambda row: row.new.id)
 
-    def _wished(self) -> list[StoredExecution]:
-        """Return what people want to stop, to pause or to go on."""
+    def _wished_or_over(self) -> list[StoredExecution]:
+        """Return what people want to stop, to pause or to go on, and what rests and has no time left."""
         signals = self._store.unread.values()
         named = {signal.execution_id for signal in signals if signal.kind is not SignalKind.WAKE}
         rows = [self._store.executions[identity] for identity in named]
         rows = [row for row in rows if row.status in UNOWNED and row.new.isolation is Isolation.POOLED]
         rows = [row for row in rows if row.status is not ExecutionStatus.QUEUED or self._released(row)]
+        rows += [r for r in self._store.executions.values() if self._over(r) and r.new.id not in named]
         return sorted(rows, key=lambda row: (-row.new.priority, row.new.id))
 
     def _in_turns(self, shares: Sequence[Share]) -> list[StoredExecution]:
@@ -407,6 +416,7 @@ class MemoryExecutions:
             crashes=row.crashes,
             isolation=row.new.isolation,
             concurrency_key=row.new.concurrency.key if row.new.concurrency else "",
+            deadline_ms=row.deadline_ms,
             held=row.held,
             signalled=any(signal.execution_id == row.new.id for signal in self._store.unread.values()),
         )
@@ -435,6 +445,7 @@ class MemoryExecutions:
                 row.nodes[key] = ((row.last_seq << 20) + place, node)
         if part.rest is not None:
             row.status, row.owner, row.wake_ms = part.rest.status, None, part.rest.wake_ms
+            row.deadline_ms = row.deadline_ms if part.rest.deadline_ms is None else part.rest.deadline_ms
         heard = set(part.signals_read)
         if part.ending is not None:
             row.status, row.completed_ms = part.ending.status, part.ending.at_ms

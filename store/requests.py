@@ -16,7 +16,7 @@ from store.outages import connection_of
 from workflow.errors import Fenced
 from workflow.ports import Claimed
 from workflow.values import storable
-from workflow.waiting import NewRequest, NodeRun, Request, RequestStatus
+from workflow.waiting import Going, NewRequest, NodeRun, Request, RequestStatus
 
 COLUMNS = """id, status, response::text, user_id, (extract(epoch FROM expires_at) * 1000)::bigint,
     (extract(epoch FROM responded_at) * 1000)::bigint"""
@@ -65,8 +65,8 @@ FROM expired
 WITHDRAW = """
 UPDATE hitl_requests r SET status = 'cancelled', responded_at = clock_timestamp()
 WHERE r.execution_id = %(execution)s AND r.status = 'pending' AND NOT EXISTS (
-    SELECT FROM unnest(%(nodes)s::text[], %(runs)s::int[]) AS kept (node_id, run_index)
-    WHERE kept.node_id = r.node_id AND kept.run_index = r.run_index)
+    SELECT FROM unnest(%(nodes)s::text[], %(runs)s::int[], %(places)s::int[]) AS kept (node_id, run_index, places_from)
+    WHERE kept.node_id = r.node_id AND kept.run_index = r.run_index AND (r.ordinal > 0 OR r.ordinal <= -kept.places_from))
 """
 
 
@@ -116,13 +116,14 @@ class PostgresRequests:
             rows = await (await connection.execute(LOOK, key)).fetchall()
         return _request(rows[0]) if rows else None
 
-    async def withdraw(self, execution_id: UUID, keep: Collection[NodeRun]) -> int:
-        """Cancel what is pending, apart from the requests of these runs; how many."""
+    async def withdraw(self, execution_id: UUID, keep: Collection[Going]) -> int:
+        """Cancel what is pending, apart from what these runs still want; how many. What is asked about their failures they want."""
         kept = sorted(keep)
         parameters = {
             "execution": execution_id,
-            "nodes": texts(node for node, _ in kept),
-            "runs": ints(run for _, run in kept),
+            "nodes": texts(going.node_id for going in kept),
+            "runs": ints(going.run_index for going in kept),
+            "places": ints(going.places_from for going in kept),
         }
         async with connection_of(self._pool) as connection:
             return (await connection.execute(WITHDRAW, parameters)).rowcount

@@ -129,18 +129,20 @@ WITH RECURSIVE me AS MATERIALIZED (
     WHERE s.read_at IS NULL AND s.kind <> 'wake' AND e.isolation = 'pooled' AND (e.status IN (me.waiting, me.paused)
         OR e.status = me.required AND (NOT e.held OR s.kind = 'cancel'))
     ORDER BY e.id LIMIT %(window)s
+), timed AS MATERIALIZED (
+    SELECT e.id, e.workspace_id, e.priority, e.deadline_at <= statement_timestamp() AS over FROM me CROSS JOIN LATERAL (
+        SELECT * FROM executions w WHERE w.wake_at <= statement_timestamp() AND w.isolation = 'pooled'
+        ORDER BY w.wake_at LIMIT %(window)s
+    ) e
 ), due AS (
     SELECT d.* FROM (
-        SELECT e.id, e.workspace_id, e.priority FROM me CROSS JOIN LATERAL (
-            SELECT * FROM executions w WHERE w.wake_at <= statement_timestamp() AND w.isolation = 'pooled'
-            ORDER BY w.wake_at LIMIT %(window)s
-        ) e
+        SELECT id, workspace_id, priority FROM timed WHERE over IS NOT TRUE
         UNION
         (SELECT e.id, e.workspace_id, e.priority
         FROM me CROSS JOIN signals s JOIN executions e ON e.id = s.execution_id
         WHERE s.read_at IS NULL AND s.kind = 'wake' AND e.isolation = 'pooled' AND e.status = me.waiting
         LIMIT %(window)s)
-    ) d WHERE (d.id IN (SELECT id FROM signalled)) IS NOT TRUE
+    ) d WHERE (d.id IN (SELECT id FROM signalled)) IS NOT TRUE AND (d.id IN (SELECT id FROM timed WHERE over)) IS NOT TRUE
 ), later (workspace_id, ring) AS (
     SELECT (SELECT e.workspace_id FROM executions e WHERE e.status = 'queued' AND e.isolation = 'pooled' AND NOT e.held
         AND e.workspace_id > %(after)s ORDER BY e.workspace_id LIMIT 1), 1 FROM me
@@ -182,6 +184,8 @@ WITH RECURSIVE me AS MATERIALIZED (
         SELECT id, true AS orphan, owner, end_reason, 0 AS tier, 0 AS slots, 0 AS used_ms, 0 AS priority, 0 AS ring
         FROM orphans
         UNION ALL SELECT id, false, NULL, NULL, 1, 0, 0, priority, 0 FROM signalled
+        UNION ALL SELECT id, false, NULL, NULL, 1, 0, 0, priority, 0 FROM timed
+            WHERE over AND (id IN (SELECT id FROM signalled)) IS NOT TRUE
         UNION ALL SELECT id, false, NULL, NULL, 2, slots, used_ms, priority, ring FROM turns
     ) c
     ORDER BY place LIMIT %(window)s
@@ -195,7 +199,8 @@ WITH RECURSIVE me AS MATERIALIZED (
 {CLAIMED_COLUMNS}
 FROM taken t {VERSION_OF_TAKEN} ORDER BY t.place
 """
-"""Take orphans, then what people want to stop, pause or resume, then in turns between workspaces, by priority within each.
+"""Take orphans, then what people want to stop, pause or resume and what rests and has no time left, then in turns between
+workspaces, by priority within each.
 
 A turn goes to the workspace that holds the fewest slots of the owner, counted with what this claim gives it before; among these
 to the one that has used slots least. What waits and whose time has come, or that was woken, has its turn beside what is queued.
@@ -234,11 +239,29 @@ WHERE e.isolation = 'dedicated' AND e.status IN ('queued', 'running', 'waiting',
 ORDER BY e.status = 'running' DESC, e.priority DESC, e.id LIMIT %(limit)s
 """
 
-CANCELLED_AT_REST = """
-SELECT e.id FROM signals s JOIN executions e ON e.id = s.execution_id
-WHERE s.read_at IS NULL AND s.kind = 'cancel' AND e.status IN ('queued', 'waiting', 'paused') AND e.isolation = 'pooled'
-GROUP BY e.id ORDER BY min(s.id::text) LIMIT %(limit)s
+ENDING_AT_REST = """
+WITH stopped AS MATERIALIZED (
+    SELECT e.id, min(s.id::text) AS wish FROM signals s JOIN executions e ON e.id = s.execution_id
+    WHERE s.read_at IS NULL AND s.kind = 'cancel' AND e.status IN ('queued', 'waiting', 'paused') AND e.isolation = 'pooled'
+    GROUP BY e.id ORDER BY wish LIMIT %(limit)s
+), over AS (
+    SELECT id, deadline_at FROM executions
+    WHERE wake_at <= statement_timestamp() AND deadline_at <= statement_timestamp() AND isolation = 'pooled'
+    ORDER BY deadline_at LIMIT %(limit)s
+)
+SELECT id FROM (
+    SELECT id, wish, NULL::timestamptz AS deadline_at FROM stopped
+    UNION ALL SELECT id, NULL, deadline_at FROM over WHERE (id IN (SELECT id FROM stopped)) IS NOT TRUE
+) e ORDER BY wish NULLS LAST, deadline_at
 """
+"""Wishes come first, the oldest of them before the others; then what has been without time for longest."""
+
+NOTE_DEADLINES = """
+UPDATE executions e SET deadline_at = to_timestamp(v.deadline_ms / 1000.0)
+FROM unnest(%(ids)s::uuid[], %(epochs)s::bigint[], %(deadlines_ms)s::bigint[]) AS v (id, epoch, deadline_ms)
+WHERE e.id = v.id AND e.epoch = v.epoch
+"""
+"""Keep until when executions have time, before they are let go: a fact, which may be written again."""
 
 STARVED = """
 WITH RECURSIVE me AS MATERIALIZED (SELECT 'waiting' AS waiting), spaces (workspace_id, ring) AS (

@@ -1,8 +1,8 @@
 """Graphs are drawn: `graph("a -> b -> d; a:true -> c -> d")`. A letter is a node, `:` names an output handle.
 
 A node with a drawn handle gets the handles `true` and `false`; the name of a node decides about it: `fx…` is visible
-outside, `once…` may start at most once, `loop…` has a body behind `:loop` and ends with `:done`, `try…` has a body behind `:try`
-and catches its failures, then giving `:catch` or `:done`; everything else is pure. `nodes` adds fields to nodes by name.
+outside, `once…` may start at most once, `wait…` may wait, `loop…` has a body behind `:loop` and ends with `:done`, `try…` has a
+body behind `:try` and catches its failures, then giving `:catch` or `:done`; everything else is pure. `nodes` adds fields to nodes by name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,6 +45,7 @@ def node_type(
     trigger: bool = False,
     body: str = "",
     catches: bool = False,
+    suspends: bool = False,
     run: NodeFunction | None = None,
 ) -> NodeType:
     spec = NodeSpec(
@@ -58,6 +59,7 @@ def node_type(
         trigger=trigger,
         body=body,
         catches=catches,
+        suspends=suspends,
     )
     return NodeType(spec, run or (pass_through if "main" in outputs else take_true))
 
@@ -68,6 +70,7 @@ def drawing_catalog() -> Catalog:
         node_type("draw.branch", ("true", "false")),
         node_type("draw.effect", effect=Effect.EFFECT),
         node_type("draw.once", effect=Effect.AT_MOST_ONCE),
+        node_type("draw.wait", effect=Effect.EFFECT, suspends=True),
         node_type("draw.trigger", trigger=True),
         node_type("draw.loop", ("loop", "done"), body="loop", run=three_rounds),
         node_type("draw.try", ("try", "catch", "done"), body="try", catches=True, run=try_once),
@@ -102,6 +105,7 @@ def _type(name: str, branching: bool) -> str:
     prefixes = {
         "fx": "draw.effect",
         "once": "draw.once",
+        "wait": "draw.wait",
         "start": "draw.trigger",
         "loop": "draw.loop",
         "try": "draw.try",

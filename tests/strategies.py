@@ -9,7 +9,7 @@ from workflow.document import Connection, Document, Node, WorkflowSettings
 from workflow.plan import Plan, make_plan
 from workflow.regions import ReturnsFromOutside, TwoEntries
 
-KINDS = ("draw.pure", "draw.pure", "draw.branch", "draw.effect", "draw.once")
+KINDS = ("draw.pure", "draw.pure", "draw.branch", "draw.effect", "draw.once", "draw.wait")
 HANDLES = {"draw.branch": ("true", "false")}
 
 
@@ -60,6 +60,7 @@ def cyclic_plans(draw: st.DrawFn, nodes_max: int = 10) -> Plan:
             ask=AskPolicy(timeout_ms=1_000) if draw(st.booleans()) else None,
             retry=RETRY if draw(st.integers(0, 4)) == 4 else None,
             disabled=i > 0 and draw(st.integers(0, 9)) == 9,
+            timeout_ms=draw(st.sampled_from([None, 3, 100])) if kind == "draw.wait" else None,
         )
         for i, kind in enumerate(kinds)
     ]

@@ -126,6 +126,10 @@ class NodeError(RayloomError):
         return bool(self.fields.get("retryable", False))
 
 
+NODE_TIMEOUT = "node_timeout"
+"""The code of a `NodeError` that says that a node's time was over."""
+
+
 class StoreError(RayloomError):
     """The store refused or could not answer."""
 

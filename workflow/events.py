@@ -183,6 +183,8 @@ class ExecutionFinished:
     code: str = ""
     message: str = ""
     node_id: str = ""
+    error_workflow: Mapping[str, str] = field(default_factory=dict)
+    """What became of its error workflow, where it has begun one: `execution_id`, or `refused` with the code that says why."""
 
     @property
     def kind(self) -> str:
@@ -245,6 +247,8 @@ def to_body(event: Event) -> dict[str, Any]:
         body["message"] = body["message"][:MESSAGE_CHARS_MAX]
     if isinstance(event, ExecutionFinished):
         del body["status"]
+        if not event.error_workflow:
+            del body["error_workflow"]
     return body
 
 

@@ -220,6 +220,7 @@ class Spread:
         node.runs += 1
         node.attempt, node.failures, node.not_before_ms, node.announced = 1, 0, 0, False
         node.woken, node.waits, node.failed_with, node.asked = None, 0, None, 0
+        node.begun_ms, node.overdue, node.lapses = 0, False, 0
         state.running.add(index)
         state.inputs[index, node.run_index] = self._inputs(index)
         self.commands.append(StartNode(index, node.run_index, node.attempt))

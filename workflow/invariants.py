@@ -18,6 +18,7 @@ def check(state: State) -> None:
     _hold(waiting == state.waiting, "the waiting set holds the waiting nodes")
     for index in waiting:
         _hold(state.nodes[index].attempt > 0, "a node that waits has begun")
+        _hold(not state.nodes[index].overdue, "a node whose time is over fails, and waits no more")
     _hold(len(set(state.ready)) == len(state.ready), "a node is ready once")
     if state.status is ExecutionStatus.COMPLETED:
         _hold(state.unsettled == 0, "a completed execution has no unsettled node")

@@ -18,8 +18,9 @@ Attempts. `ExecutionResumed` says that the attempts under way died with their ow
 number, which is not a retry of the user's. A node that may start at most once, and whose start was recorded, fails instead.
 
 Waiting. An attempt may wait for a time or for something outside: it is under way no longer, and counts towards no limit, until it is
-woken; then the same attempt goes on. While an execution is paused, what is under way ends and nothing begins; what was about to
-begin is outstanding, so resuming is the same as recovering.
+woken; then the same attempt goes on. Where the document limits the time of a node that waits, it is woken when that is over, counted
+from the attempt's start through waits, pauses and crashes, and the attempt fails. While an execution is paused, what is under way
+ends and nothing begins; what was about to begin is outstanding, so resuming is the same as recovering.
 
 Laying down. A history that begins under epoch 0 was written before anybody owned the execution: what a former one left is kept
 in it (`workflow.rerun`). Until the first owner resumes it nothing begins by itself, whatever the limits: a node that is ready
@@ -32,7 +33,7 @@ from uuid import UUID
 
 from workflow.commands import AskRecovery, Command, FailNode, FinishExecution, SkipNode, StartNode
 from workflow.document import OnError
-from workflow.errors import Bug
+from workflow.errors import NODE_TIMEOUT, Bug
 from workflow.events import (
     CancelRequested,
     Event,
@@ -105,7 +106,9 @@ def outstanding(state: State) -> list[Command]:
     commands: list[Command] = _asked(state)
     for index in sorted(state.running):
         node = state.nodes[index]
-        if node.announced and state.plan.nodes[index].effect is Effect.AT_MOST_ONCE:
+        if node.overdue:
+            commands.append(_too_late(state, index))
+        elif node.announced and state.plan.nodes[index].effect is Effect.AT_MOST_ONCE:
             message = "the owner died after this node had started; whether its effect happened is not known"
             commands.append(FailNode(index, node.run_index, node.attempt, "unknown_outcome", message))
         else:
@@ -133,6 +136,7 @@ def _of_node(
             index = _attempt(state, event)
             if index is not None:
                 state.nodes[index].announced = True
+                state.nodes[index].begun_ms = state.nodes[index].begun_ms or event.at_ms
             return []
         case NodeCompleted():
             return _complete(state, event)
@@ -141,7 +145,10 @@ def _of_node(
         case NodeWaiting():
             index = _attempt(state, event)
             stale = index is None or event.wait != state.nodes[index].waits
-            return [] if stale or index is None else _wait(state, index, event.until_ms)
+            if stale or index is None:
+                return []
+            times_ms = (event.until_ms, state.deadline_ms(index))
+            return _wait(state, index, min(filter(None, times_ms), default=0))
         case NodeWoken():
             return _wake(state, event)
         case NodeRecovered():
@@ -225,10 +232,13 @@ def _fail(state: State, event: NodeFailed) -> list[Command]:
         return []
     _check_handles(state, index, event)
     plan_node, node = state.plan.nodes[index], state.nodes[index]
+    if lapses(state, event):
+        node.lapses += 1
+        node.woken, node.overdue = None, False
     if may_retry(state, event):
         node.failures += 1
         node.attempt += 1
-        node.announced = False
+        node.announced, node.begun_ms = False, 0
         policy = plan_node.retry
         delay_ms = policy.delay_ms(node.failures, state.execution_id, plan_node.id) if policy else 0
         node.not_before_ms = event.at_ms + max(delay_ms, event.retry_after_ms)
@@ -278,7 +288,15 @@ def _wake(state: State, event: NodeWoken) -> list[Command]:
         return []
     node = state.nodes[index]
     node.woken = Wake(event.cause)
-    return [_under_way_again(state, index)]
+    goes_on = _under_way_again(state, index)
+    node.overdue = 0 < state.deadline_ms(index) <= event.at_ms
+    return [_too_late(state, index) if node.overdue else goes_on]
+
+
+def _too_late(state: State, index: int) -> FailNode:
+    plan_node, node = state.plan.nodes[index], state.nodes[index]
+    message = f"{plan_node.id!r} took longer than its {plan_node.limit_ms} ms"
+    return FailNode(index, node.run_index, node.attempt, NODE_TIMEOUT, message)
 
 
 def _recover(state: State, event: NodeRecovered) -> list[Command]:
@@ -291,7 +309,7 @@ def _recover(state: State, event: NodeRecovered) -> list[Command]:
     node.failed_with, node.wake_at_ms = None, 0
     if event.decision == Recovery.RETRY:
         node.attempt += 1
-        node.failures, node.not_before_ms = 0, 0
+        node.failures, node.not_before_ms, node.begun_ms = 0, 0, 0
         return [_under_way_again(state, index)]
     if event.decision == Recovery.ABORT:
         return _failed(state, index, code, message)
@@ -306,6 +324,26 @@ def _under_way_again(state: State, index: int) -> StartNode:
     state.waiting.discard(index)
     state.running.add(index)
     return StartNode(index, node.run_index, node.attempt)
+
+
+def may_leave(state: State, event: NodeFailed) -> bool:
+    """Whether the node is of a kind that asks or starts what outlives its attempts."""
+    return state.plan.nodes[state.plan.by_id[event.node_id]].type.spec.suspends
+
+
+def forsakes(state: State, event: NodeFailed) -> bool:
+    """Whether, after this failure, nobody wants what the node had asked or started any more."""
+    index = state.plan.by_id[event.node_id]
+    node = state.nodes[index]
+    if state.stop is not None or not may_leave(state, event):
+        return False
+    goes_on = node.run_index == event.run_index and node.status in (NodeStatus.RUNNING, NodeStatus.WAITING)
+    return lapses(state, event) or not goes_on
+
+
+def lapses(state: State, event: NodeFailed) -> bool:
+    """Whether this failure, of an attempt under way, means that the time of a node which may wait is over: what it asked is withdrawn."""
+    return event.code == NODE_TIMEOUT and state.plan.nodes[state.plan.by_id[event.node_id]].limit_ms > 0
 
 
 def may_retry(state: State, event: NodeFailed) -> bool:

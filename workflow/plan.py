@@ -43,6 +43,9 @@ class PlanNode:
     handles: tuple[str, ...]
     """Its output handles, with `error` where it has one."""
     timeout_ms: int
+    """How long its function may run at once."""
+    limit_ms: int
+    """How long an attempt may take in all, what it waits for included; 0 where the document sets no limit to what waits."""
     resources: Resources
     retry: RetryPolicy | None
     on_error: OnError
@@ -216,6 +219,7 @@ def _plan_node(
         template=ConfigTemplate(config, node_type.spec),
         handles=handles,
         timeout_ms=node.timeout_ms or node_type.spec.timeout_ms,
+        limit_ms=(node.timeout_ms or 0) if node_type.spec.suspends else 0,
         resources=node.resources,
         retry=node.retry,
         on_error=node.on_error,

@@ -178,7 +178,7 @@ class Claimed:
     depth: int = 0
     """How many executions are above it."""
     deadline_ms: int | None = None
-    """When its time is over because that of its parent is."""
+    """When its time is over because that of its parent is, or, once it has rested, its own."""
     priority: int = 5
     triggered_by: UUID | None = None
     parent: UUID | None = None
@@ -252,6 +252,8 @@ class Rest:
 
     status: ExecutionStatus
     wake_ms: int | None
+    deadline_ms: int | None = None
+    """When its time is over (Unix), where that was not known of it before. From then on it is claimed to end, whoever has room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,9 +363,10 @@ class Executions(Protocol):
 
         Epochs are raised. Claims nothing when the owner's own lease is not live, or draining. Also takes up what waits and
         whose time has come or that was signalled, and what is paused and shall resume or stop. Orphans come first, then
-        wishes of people, then the workspaces in turns: each turn goes to the one that holds the fewest slots of this owner, and
-        of these to the one that has used them least, by `shares` and what this claim gives it before; what they do not name
-        has none. Within a workspace executions come by priority and age; between workspaces priority only breaks ties.
+        wishes of people and what rests and has no time left, then the workspaces in turns: each turn goes to the one that
+        holds the fewest slots of this owner, and of these to the one that has used them least, by `shares` and what this
+        claim gives it before; what they do not name has none. Within a workspace executions come by priority and age; between
+        workspaces priority only breaks ties.
         """
         ...
 
@@ -383,8 +386,8 @@ class Executions(Protocol):
         """Return executions that want an actor of their own and may be claimed."""
         ...
 
-    async def cancelled_at_rest(self, limit: int) -> list[UUID]:
-        """Return pooled executions that nobody owns and that somebody wants to stop, the oldest wishes first."""
+    async def ending_at_rest(self, limit: int) -> list[UUID]:
+        """Return pooled executions that nobody owns and that somebody wants to stop or that have no time left, up to `limit` of each."""
         ...
 
     async def starved(self, busy: Sequence[UUID], limit: int) -> list[UUID]:

@@ -267,6 +267,8 @@ class NodeContext:
     attempt: int
     timeout_ms: int
     sandbox: Sandbox
+    left_ms: int | None = None
+    """What is left of the time limit of a node that has waited; None where the whole of it is left, or waits do not count."""
     http: HttpClient = field(default_factory=NoHttp)
     """The way to the world outside."""
     requests: Requests = field(default_factory=NoRequests)

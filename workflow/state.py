@@ -55,6 +55,8 @@ class NodeState:
     """Failed attempts of the present run."""
     not_before_ms: int = 0
     """When the present attempt may begin, if it follows a failed one."""
+    begun_ms: int = 0
+    """When the present attempt has begun, or the one that it stands for because its owner was lost; 0 while that is not recorded."""
     announced: bool = False
     """Whether the start of the present attempt was recorded."""
     wake_at_ms: int = 0
@@ -63,6 +65,10 @@ class NodeState:
     """Why its present attempt was called again last."""
     waits: int = 0
     """How often its present run has waited and gone on: then it goes on at once, whatever else is under way."""
+    overdue: bool = False
+    """Whether the time of its present attempt was over when it was woken: then it fails, and is not called again."""
+    lapses: int = 0
+    """In how many attempts of its present run its time was over: what it had asked and started in these is wanted no more."""
     failed_with: tuple[str, str] | None = None
     """Code and message of the failure that somebody is asked about."""
     asked: int = 0
@@ -116,6 +122,11 @@ class State:
     """By node and run index: what it was given."""
     stop: FinishExecution | None = None
     """How the execution ends, once that is decided."""
+
+    def deadline_ms(self, index: int) -> int:
+        """Return when the time of a node's present attempt is over, what it waits for included; 0 where no limit is set."""
+        limit_ms, begun_ms = self.plan.nodes[index].limit_ms, self.nodes[index].begun_ms
+        return begun_ms + limit_ms if limit_ms and begun_ms else 0
 
     @property
     def unsettled(self) -> int:

@@ -92,8 +92,9 @@ NODE_STATES: Mapping[NodeStatus, str] = MappingProxyType(
         ),
         NodeStatus.WAITING: (
             "It has begun, and waits for a time, a person, a request from outside or a child; no process holds it and it counts "
-            "towards no limit. With `on_error: ask` also after its last attempt has failed, until somebody has decided, or the "
-            "time in its `ask`."
+            "towards no limit. Where the document gives it a `timeout_ms`, it is woken when that is over and fails with the code "
+            "`node_timeout`: what it had asked is withdrawn, and the children that it waits for are cancelled. With `on_error: ask` also "
+            "after its last attempt has failed, until somebody has decided, or the time in its `ask`."
         ),
         NodeStatus.COMPLETED: "Its result is the one durable result for this node and run index; nobody computes it again.",
         NodeStatus.FAILED: (

@@ -41,12 +41,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What executes a workflow: a node, or a tool of one; `target` is None where what it names is the id of nothing."""
+    """What executes a workflow: a node, a tool of one, or a bad end; `target` is None where what is named is the id of nothing."""
 
     node_id: str
     named: str
     target: Target | None
     field: str = "config.workflow_id"
+    reports: bool = False
+    """Whether it is the error workflow, which nobody waits for and which is not below what has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ def callers_of(catalog: Catalog) -> Callers:
 def calls_of(document: Document, callers: Callers) -> list[Call]:
     """Return what executes a workflow which the document names: not nodes that are disabled, or give pinned data."""
     found: list[Call] = []
+    if (named := document.settings.error_workflow) is not None:
+        found.append(Call("", str(named), Target(named), "settings.error_workflow", reports=True))
     for node in document.nodes:
         if node.disabled or node.pinned is not None:
             continue
@@ -92,7 +96,9 @@ def call_findings(
     ways = _Ways(below, own)
     for call in calls:
         known, field = None if call.target is None else below.get(call.target), call.field
-        if call.target is not None and (circle := ways.circle(call.target)):
+        if call.reports:
+            yield from _error_workflow(call, below, own)
+        elif call.target is not None and (circle := ways.circle(call.target)):
             message = f"a workflow cannot execute itself, not by way of others either: {ways.shown(circle)}"
             yield error("circular_sub_workflow", message, call.node_id, field)
         elif call.target is not None and len(chain := ways.longest(call.target)) > depth_max:
@@ -107,6 +113,22 @@ def call_findings(
         elif known is not None and known.status not in EXECUTABLE:
             message = f"the workflow {known.name!r} is {known.status.value}, so it is not executed"
             yield warning(f"sub_workflow_{known.status.value}", message, call.node_id, field)
+
+
+def _error_workflow(call: Call, below: Mapping[Target, Known | None], own: UUID | None) -> Iterator[Finding]:
+    """Find why an error workflow will not be begun. It may execute what has failed, which begins no other then."""
+    if call.target is None or call.target not in below:
+        return
+    known = below[call.target]
+    if call.target.workflow_id == own:
+        message = "no workflow is its own error workflow: when it fails, nothing is begun"
+        yield warning("error_workflow_circular", message, "", call.field)
+    elif known is None:
+        message = f"there is no workflow {call.named!r} in this workspace yet, so a failure begins none"
+        yield warning("error_workflow_not_found", message, "", call.field)
+    elif known.status not in EXECUTABLE:
+        message = f"the workflow {known.name!r} is {known.status.value}, so a failure does not begin it"
+        yield warning(f"error_workflow_{known.status.value}", message, "", call.field)
 
 
 def _names(catalog: Catalog, node_type: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ node's effect is never pure, for the wake-up must be committed before the functi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from workflow.errors import NodeError
@@ -17,6 +17,32 @@ from workflow.states import ExecutionStatus
 
 NodeRun: TypeAlias = tuple[str, int]
 """A node's id and the index of its run."""
+
+PLACES_MAX = 1 << 24
+"""So many children, or requests beside its first one, can a run of a node have; after a lapse it has the next so many numbers."""
+LAPSES_TOLD_APART = 127
+"""What more lapses of a run ask and start has the numbers of this one: a number is a 32-bit integer where it is kept."""
+
+
+class Going(NamedTuple):
+    """A run of a node that goes on; what it has asked and started under numbers below `places_from` is wanted no more."""
+
+    node_id: str
+    run_index: int
+    places_from: int = 0
+
+
+def places_from(lapses: int) -> int:
+    """Return the first of the numbers of what a run asks and starts after so many lapses."""
+    return min(lapses, LAPSES_TOLD_APART) * PLACES_MAX
+
+
+def place_after(lapses: int, place: int) -> int:
+    """Return the number of what a run that has lapsed so often knows by `place`. Raises `NodeError` for a place that is none."""
+    if place >= PLACES_MAX:
+        message = f"this run of the node asks or starts more than the {PLACES_MAX} that it may"
+        raise NodeError(message, "too_many_children", {"retryable": False})
+    return places_from(lapses) + place
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +179,12 @@ class ChildState:
 class Children(Protocol):
     """The executions that one run of one node has started. Starting twice starts once."""
 
+    async def misfits(self, children: Sequence[Child]) -> Mapping[int, NodeError]:
+        """Return, by place, what is wrong with those whose input is not what their workflow's `input_schema` wants."""
+        ...
+
     async def start(self, children: Sequence[Child]) -> list[UUID]:
-        """Start them and return their ids, in order. Raises `NodeError` where one must not be started."""
+        """Start them and return their ids, in order. Raises `NodeError` where one must not be started; none is where one is a misfit."""
         ...
 
     async def states(self) -> list[ChildState]:
@@ -180,6 +210,10 @@ class NoRequests:
 
 class NoChildren:
     """Stands where no other execution can be started."""
+
+    async def misfits(self, _children: Sequence[Child]) -> Mapping[int, NodeError]:
+        """Find none."""
+        return {}
 
     async def start(self, _children: Sequence[Child]) -> list[UUID]:
         """Refuse."""

@@ -298,8 +298,8 @@ async def test_only_queued_pooled_executions_with_unread_signals_are_named(twin:
     for new in (first, second, dedicated):
         await twin.executions.signal(new.workspace_id, new.id, an_id(), SignalKind.CANCEL, b"{}")
 
-    assert await twin.executions.cancelled_at_rest(8) == [first.id, second.id]
-    assert await twin.executions.cancelled_at_rest(1) == [first.id]
+    assert await twin.executions.ending_at_rest(8) == [first.id, second.id]
+    assert await twin.executions.ending_at_rest(1) == [first.id]
 
 
 async def test_one_each_of_the_workspaces_that_are_not_busy_is_starved(twin: Twin) -> None:

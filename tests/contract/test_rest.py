@@ -117,9 +117,9 @@ async def test_a_wish_takes_it_up_whatever_its_time(twin: Twin, status: Executio
     new = await resting(twin, status, HOUR_MS)
     await leave(twin, new, CANCEL)
 
-    assert await twin.executions.cancelled_at_rest(8) == [new.id]
+    assert await twin.executions.ending_at_rest(8) == [new.id]
     assert await claimed_ids(twin) == [new.id]
-    assert await twin.executions.cancelled_at_rest(8) == []
+    assert await twin.executions.ending_at_rest(8) == []
 
 
 async def test_a_wake_up_takes_up_what_waits_and_nothing_that_is_paused(twin: Twin) -> None:
@@ -261,8 +261,69 @@ async def test_only_those_that_nobody_owns_and_are_to_stop_are_named(twin: Twin)
     await twin.wake(woken.id, "n", 0)
     await leave(twin, resumed, RESUME)
 
-    assert await twin.executions.cancelled_at_rest(8) == [waiting.id, paused.id]
-    assert await twin.executions.cancelled_at_rest(1) == [waiting.id]
+    assert await twin.executions.ending_at_rest(8) == [waiting.id, paused.id]
+    assert await twin.executions.ending_at_rest(1) == [waiting.id]
+
+
+async def out_of_time(twin: Twin, status: ExecutionStatus = WAITING, ago_ms: int = 1, **changes: Any) -> NewExecution:
+    new = await running(twin, **changes)
+    over_ms = now_ms() - ago_ms
+    standing = Rest(status=status, wake_ms=over_ms, deadline_ms=over_ms)
+    assert await twin.executions.flush([flush(new.id, rest=standing)]) == [Verdict.COMMITTED]
+    return new
+
+
+async def test_what_rests_and_has_no_time_left_is_named_after_the_wishes_the_oldest_first(twin: Twin) -> None:
+    paused, waiting = await out_of_time(twin, PAUSED, 10), await out_of_time(twin, ago_ms=20)
+    await out_of_time(twin, isolation=Isolation.DEDICATED)
+    await out_of_time(twin, ago_ms=-HOUR_MS)
+    stopped = await out_of_time(twin, ago_ms=-HOUR_MS)
+    await leave(twin, stopped, CANCEL)
+    await leave(twin, paused, CANCEL)
+    await resting(twin, in_ms=-1)
+
+    assert await twin.executions.ending_at_rest(8) == [stopped.id, paused.id, waiting.id]
+    assert await twin.executions.ending_at_rest(1) == [stopped.id, waiting.id]
+
+
+async def test_what_has_no_time_left_is_claimed_before_what_is_due_or_queued_and_its_owner_knows(twin: Twin) -> None:
+    due = await resting(twin, in_ms=-1, priority=9)
+    over = await out_of_time(twin, priority=1)
+    await twin.executions.accept([new_execution(an_id(), priority=9)])
+
+    (first,) = await twin.executions.claim(twin.owner(), 1, 0)
+    (second,) = await twin.executions.claim(twin.owner(), 1, 0)
+    assert (first.id, second.deadline_ms) == (over.id, None)
+    assert first.deadline_ms is not None
+    assert first.deadline_ms <= now_ms()
+    assert second.id != over.id
+    assert due.id != over.id
+
+
+async def test_a_time_limit_that_is_known_is_kept_by_the_next_rest(twin: Twin) -> None:
+    new = await out_of_time(twin, ago_ms=-HOUR_MS)
+    again = await twin.executions.claim_one(twin.owner(), new.id)
+    assert again is None
+    await leave(twin, new, PAUSE)
+    again = await twin.executions.claim_one(twin.owner(), new.id)
+    assert again is not None
+    await twin.executions.flush([flush(new.id, epoch=2, last_seq=1, rest=rest(PAUSED))])
+    await leave(twin, new, RESUME)
+    last = await twin.executions.claim_one(twin.owner(), new.id)
+
+    assert last is not None
+    assert last.deadline_ms == again.deadline_ms is not None
+
+
+async def test_whoever_is_fenced_limits_nothing(twin: Twin) -> None:
+    new = await running(twin)
+    late = Rest(status=WAITING, wake_ms=None, deadline_ms=1)
+    assert await twin.executions.flush([flush(new.id, epoch=7, rest=late)]) == [Verdict.FENCED]
+    await twin.executions.flush([flush(new.id, rest=rest(in_ms=-1))])
+    claimed = await twin.executions.claim_one(twin.owner(), new.id)
+
+    assert claimed is not None
+    assert claimed.deadline_ms is None
 
 
 async def test_a_dedicated_one_that_rests_is_claimable_by_name_when_it_is_awake(twin: Twin) -> None:

@@ -10,6 +10,7 @@ EXECUTION, RECOVERING = "actors/execution.py", "actors/recovering.py"
 RESTING = "tests/contract/test_rest.py"
 ASKING = "tests/integration/store/test_asking.py"
 STEPPED = "tests/unit/workflow/test_machine_waiting.py"
+LIMITED = "tests/unit/workflow/test_machine_limits.py"
 WAITING = "tests/unit/actors/test_waiting.py"
 
 RESTS = (
@@ -76,6 +77,22 @@ RESTS = (
         old="(e.status IN (me.waiting, me.paused)\n        OR",
         new="(false\n        OR",
         tests=(f"{RESTING}::test_a_wish_takes_it_up_whatever_its_time[postgres-paused]",),
+    ),
+    Mutant(
+        name="time-limits-of-the-fenced",
+        why="an owner that has lost an execution ends it when it has let go",
+        file=STATEMENTS,
+        old='WHERE e.id = v.id AND e.epoch = v.epoch\n"""',
+        new='WHERE e.id = v.id\n"""',
+        tests=on_postgres(RESTING, "test_whoever_is_fenced_limits_nothing"),
+    ),
+    Mutant(
+        name="no-time-left-needs-a-slot",
+        why="what waits and has no time left goes on waiting while all slots are taken",
+        file=STATEMENTS,
+        old="WHERE wake_at <= statement_timestamp() AND deadline_at <= statement_timestamp() AND isolation = 'pooled'",
+        new="WHERE false",
+        tests=on_postgres(RESTING, "test_what_rests_and_has_no_time_left_is_named_after_the_wishes_the_oldest_first"),
     ),
     Mutant(
         name="first-wish-counts",
@@ -183,9 +200,27 @@ ASKS = (
         name="withdrawn-with-the-others",
         why="a branch that is given up closes what other branches still ask",
         file=REQUESTS,
-        old="WHERE kept.node_id = r.node_id AND kept.run_index = r.run_index)",
-        new="WHERE false)",
+        old="WHERE kept.node_id = r.node_id AND kept.run_index = r.run_index AND (",
+        new="WHERE false AND (",
         tests=(f"{ASKING}::test_what_is_kept_is_not_withdrawn",),
+    ),
+    Mutant(
+        name="withdrawn-with-the-lapse",
+        why="nobody can say any more what is to become of a node whose time was over",
+        file=REQUESTS,
+        old="(r.ordinal > 0 OR r.ordinal <= -kept.places_from)",
+        new="(r.ordinal <= -kept.places_from)",
+        tests=(
+            f"{ASKING}::test_after_a_lapse_what_was_asked_before_is_withdrawn_but_not_what_is_asked_about_the_failure",
+        ),
+    ),
+    Mutant(
+        name="children-of-a-lapse-go-on",
+        why="what a node has started goes on when its time is over, beside what its next attempt starts",
+        file=CHILDREN,
+        old=" AND kept.places_from <= c.parent_place",
+        new="",
+        tests=(f"{ASKING}::test_after_a_lapse_the_children_of_before_are_neither_wanted_nor_seen",),
     ),
     Mutant(
         name="child-ends-unheard",
@@ -236,7 +271,7 @@ ASKS = (
         name="children-of-any-depth",
         why="executions start others until the disk is full",
         file=CHILDREN,
-        old="\n        AND o.depth < %(depth_max)s",
+        old="\n        AND o.depth + %(levels)s <= %(depth_max)s",
         new="\n        AND %(depth_max)s::int IS NOT NULL",
         tests=(f"{ASKING}::test_nothing_is_started_below_the_deepest",),
     ),
@@ -276,11 +311,35 @@ STEPS = (
         tests=(f"{STEPPED}::test_paused_nothing_begins_and_what_was_to_begin_begins_with_resuming",),
     ),
     Mutant(
+        name="called-though-its-time-is-over",
+        why="a node that has waited longer than its limit goes on",
+        file=MACHINE,
+        old="[_too_late(state, index) if node.overdue else goes_on]",
+        new="[goes_on]",
+        tests=(f"{LIMITED}::test_when_its_time_is_over_it_fails_and_is_not_called_again",),
+    ),
+    Mutant(
+        name="called-by-the-next-owner-though-its-time-is-over",
+        why="a crash lets a node go on that has waited longer than its limit",
+        file=MACHINE,
+        old="        if node.overdue:\n            commands.append(_too_late(state, index))\n        elif",
+        new="        if",
+        tests=(f"{LIMITED}::test_whoever_takes_over_between_the_wake_up_and_the_failure_lets_it_fail",),
+    ),
+    Mutant(
+        name="a-crash-gives-time",
+        why="a node that waits has its whole time again after each crash",
+        file=MACHINE,
+        old="state.nodes[index].begun_ms = state.nodes[index].begun_ms or event.at_ms",
+        new="state.nodes[index].begun_ms = event.at_ms",
+        tests=(f"{LIMITED}::test_a_crash_does_not_prolong_it",),
+    ),
+    Mutant(
         name="waits-again-for-a-former-time",
         why="a node that was woken waits again because its first wait is told a second time",
         file=MACHINE,
-        old="index is None or event.wait != state.nodes[index].waits\n            return",
-        new="index is None\n            return",
+        old="index is None or event.wait != state.nodes[index].waits\n            if",
+        new="index is None\n            if",
         tests=(f"{STEPPED}::test_a_wait_that_is_told_again_is_stale",),
     ),
     Mutant(

@@ -93,6 +93,8 @@ def _node(random: Random, number: int, kind: str) -> dict[str, Any]:
             node["ask"] = {"timeout_ms": random.randint(1_000, 20_000), "auto_action": random.choice(actions)}
     if number and random.random() < 0.05:
         node["disabled"] = True
+    if kind in ("sim.wait", "sim.ask", "sim.call") and random.random() < 0.4:
+        node["timeout_ms"] = random.choice((1_500, 5_000, 15_000))
     return node
 
 
@@ -150,9 +152,9 @@ def drawn_catalog(**functions: NodeType) -> Catalog:
         "sim.once": node_type("sim.once", effect=Effect.AT_MOST_ONCE, run=_pure),
         "sim.task": node_type("sim.task", run=_pure),
         "sim.fails": node_type("sim.fails", run=_fails),
-        "sim.wait": node_type("sim.wait", run=_pure),
-        "sim.ask": node_type("sim.ask", run=_pure),
-        "sim.call": node_type("sim.call", run=_pure),
+        "sim.wait": node_type("sim.wait", suspends=True, run=_pure),
+        "sim.ask": node_type("sim.ask", suspends=True, run=_pure),
+        "sim.call": node_type("sim.call", suspends=True, run=_pure),
         "sim.loop": node_type("sim.loop", HANDLES["sim.loop"], body="loop", run=_loop),
         "sim.try": node_type("sim.try", HANDLES["sim.try"], body="try", catches=True, run=_try),
     }

@@ -17,7 +17,18 @@ from workflow.errors import Conflict, Fenced, NodeError, StoreUnavailable
 from workflow.ids import derived_id
 from workflow.ports import Claimed, NewExecution, Outcome, SignalKind
 from workflow.states import ExecutionStatus
-from workflow.waiting import Child, ChildState, NewRequest, Recovery, Request, RequestStatus, RequestType
+from workflow.waiting import (
+    Child,
+    ChildState,
+    Going,
+    NewRequest,
+    Recovery,
+    Request,
+    RequestStatus,
+    RequestType,
+    place_after,
+    places_from,
+)
 
 if TYPE_CHECKING:
     from tests.simulation.world import Process, World
@@ -78,12 +89,15 @@ class People:
             self.world.faults["nobody answered"] += 1
         return found.request
 
-    def withdraw(self, execution_id: UUID, keep: Collection[NodeRun]) -> None:
-        """Close what is pending of an execution."""
+    def withdraw(self, execution_id: UUID, keep: Collection[Going]) -> None:
+        """Close what is pending of an execution and wanted no more."""
         self.world.store.check()
+        places_from = {(going.node_id, going.run_index): going.places_from for going in keep}
         for key, found in self.asked.items():
             pending = found.request.status is RequestStatus.PENDING
-            if found.execution_id == execution_id and found.run not in keep and pending:
+            first = places_from.get(found.run)
+            wanted = first is not None and (found.ordinal > 0 or found.ordinal <= -first)
+            if found.execution_id == execution_id and not wanted and pending:
                 self._decide(key, RequestStatus.CANCELLED, None)
 
     def _answer(self, new: NewRequest) -> dict[str, object]:
@@ -119,26 +133,27 @@ class WorldOutside:
         self.process = process
         self.world = process.world
 
-    def requests(self, claimed: Claimed, run: NodeRun, ordinal: int = 0) -> "_RequestsOfRun":
-        return _RequestsOfRun(self, claimed, run, ordinal)
+    def requests(self, claimed: Claimed, run: NodeRun, ordinal: int = 0, lapses: int = 0) -> "_RequestsOfRun":
+        return _RequestsOfRun(self, claimed, run, ordinal or -places_from(lapses), lapses)
 
-    def children(self, claimed: Claimed, run: NodeRun) -> "_ChildrenOfRun":
-        return _ChildrenOfRun(self, claimed, run)
+    def children(self, claimed: Claimed, run: NodeRun, lapses: int = 0) -> "_ChildrenOfRun":
+        return _ChildrenOfRun(self, claimed, run, lapses)
 
-    def link(self, _claimed: Claimed, _run: NodeRun) -> str:
+    def link(self, _claimed: Claimed, _run: NodeRun, _lapses: int = 0) -> str:
         return ""
 
-    async def forsake(self, claimed: Claimed, keep: Collection[NodeRun]) -> None:
+    async def forsake(self, claimed: Claimed, keep: Collection[Going]) -> None:
         async def once() -> None:
             await self.reach()
             self.world.people.withdraw(claimed.id, keep)
+            first = {(going.node_id, going.run_index): going.places_from for going in keep}
             for child, (parent, run) in self.world.parents.items():
-                if parent == claimed.id and run not in keep:
+                if parent == claimed.id and (run not in first or self.world.places[child] < first[run]):
                     await _cancel(self.world, child)
 
         await patiently(once)
 
-    async def begin_error_workflow(self, claimed: Claimed, workflow_id: UUID, data: bytes) -> None:
+    async def begin_error_workflow(self, claimed: Claimed, workflow_id: UUID, data: bytes) -> UUID:
         raise NodeError("there is none here")
 
     async def reach(self) -> None:
@@ -166,9 +181,10 @@ class _RequestsOfRun:
     claimed: Claimed
     run: NodeRun
     ordinal: int
+    lapses: int
 
     def at(self, place: int) -> "_RequestsOfRun":
-        return replace(self, ordinal=-1 - place)
+        return replace(self, ordinal=-place_after(self.lapses, 1 + place))
 
     async def open(self, new: NewRequest) -> Request:
         async def once() -> Request:
@@ -190,6 +206,10 @@ class _ChildrenOfRun:
     around: WorldOutside
     claimed: Claimed
     run: NodeRun
+    lapses: int
+
+    async def misfits(self, _children: Sequence[Child]) -> dict[int, NodeError]:
+        return {}
 
     async def start(self, children: Sequence[Child]) -> list[UUID]:
         async def once() -> list[UUID]:
@@ -200,7 +220,8 @@ class _ChildrenOfRun:
 
     async def _start(self, child: Child) -> UUID:
         world = self.around.world
-        identity = derived_id(self.claimed.id, *self.run, child.place)
+        place = place_after(self.lapses, child.place)
+        identity = derived_id(self.claimed.id, *self.run, place)
         row = world.store.executions[self.claimed.id]
         if (row.epoch, row.status) != (self.claimed.epoch, ExecutionStatus.RUNNING):
             raise Fenced("another owner has this execution")
@@ -226,7 +247,8 @@ class _ChildrenOfRun:
         if (await world.keys.accept(new)).outcome is Outcome.LIMITED:
             raise NodeError("too many of its key are under way", "concurrency_limit", {"retryable": True})
         world.documents[identity], world.depths[identity] = definition, depth
-        world.parents[identity] = (self.claimed.id, self.run)
+        world.parents[identity], world.places[identity] = (self.claimed.id, self.run), place
+        world.store.executions[identity].deadline_ms = self.claimed.deadline_ms
         world.faults["child"] += 1
         return identity
 
@@ -234,7 +256,9 @@ class _ChildrenOfRun:
         async def once() -> list[ChildState]:
             await self.around.reach()
             world = self.around.world
-            found = [child for child, parent in world.parents.items() if parent == (self.claimed.id, self.run)]
+            first = places_from(self.lapses)
+            mine = [child for child, parent in world.parents.items() if parent == (self.claimed.id, self.run)]
+            found = [child for child in mine if world.places[child] >= first]
             return [ChildState(id=i, place=n, status=world.store.executions[i].status) for n, i in enumerate(found)]
 
         return await patiently(once)

@@ -201,8 +201,12 @@ def _hold_log(world: World, row: StoredExecution) -> None:
         if state.status.terminal:
             world.breach(f"{execution_id}: {stored.kind} after its end")
         event = from_body(stored.kind, stored.at_ms, orjson.loads(stored.body))
+        limits_ms = {index: state.deadline_ms(index) for index in state.waiting if not state.nodes[index].failed_with}
         step(state, event)
         check(state)
+        late = [index for index, over_ms in limits_ms.items() if index in state.running and 0 < over_ms <= event.at_ms]
+        if any(not state.nodes[index].overdue for index in late):
+            world.breach(f"{execution_id}: a node that was woken when its time was over went on")
         if state.epoch < epoch:
             world.breach(f"{execution_id}: its epochs fall")
         epoch = state.epoch

@@ -23,6 +23,7 @@ FAULTS = {
     "resume",
     "rested",
     "timer",
+    "lapse",
     "answer",
     "nobody answered",
     "child",

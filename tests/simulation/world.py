@@ -29,7 +29,7 @@ from tests.simulation.graphs import INPUT, chance, draw_document, drawn_catalog
 from tests.simulation.keys import FEW, MANY, Keys, Turns, draw_concurrency
 from tests.simulation.outside import People, WorldOutside, leave, tell_parent
 from workflow.blobs import BlobRef
-from workflow.errors import NodeError, StoreUnavailable
+from workflow.errors import NODE_TIMEOUT, NodeError, StoreUnavailable
 from workflow.ids import uuid7
 from workflow.ports import (
     Claimed,
@@ -95,6 +95,8 @@ class World:
     ids: int = 0
     parents: dict[UUID, tuple[UUID, tuple[str, int]]] = field(default_factory=dict)
     """Executions that others wait for: by whom, and by which run of which node."""
+    places: dict[UUID, int] = field(default_factory=dict)
+    """By what number the run that waits for an execution knows it."""
     depths: dict[UUID, int] = field(default_factory=dict)
     stopped: set[UUID] = field(default_factory=set)
     """Executions that somebody, or the one that waits for them, asked to stop."""
@@ -219,6 +221,7 @@ class World:
                 self.breach(f"{part.execution_id}: epoch {part.epoch} wrote under epoch {row.epoch}")
             for node in part.nodes:
                 self._watch_node(part.execution_id, node)
+                self.faults["lapse"] += node.error_code == NODE_TIMEOUT
             references = [node.output_ref for node in part.nodes]
             for reference in [*references, part.ending.output_ref if part.ending else None]:
                 if reference is not None and (row.new.workspace_id, reference.sha256) not in self.store.blobs:

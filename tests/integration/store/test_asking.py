@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from store.children import NewChild, PostgresChildren
+from store.children import Declared, NewChild, PostgresChildren
 from store.engine import Pool
 from store.executions import PostgresExecutions
 from store.inbox import Asked, From, Inbox
@@ -21,7 +21,7 @@ from workflow.answers import EDITORS, Answer
 from workflow.errors import Conflict, Fenced, Forbidden
 from workflow.ports import LeaseEnd, Rest
 from workflow.states import ExecutionStatus
-from workflow.waiting import NewRequest, RequestStatus, RequestType
+from workflow.waiting import PLACES_MAX, Going, NewRequest, RequestStatus, RequestType
 
 WORKSPACE = an_id()
 WAITERS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -60,11 +60,13 @@ def children(pool: Pool) -> PostgresChildren:
     return PostgresChildren(pool)
 
 
-async def opened(requests: PostgresRequests, execution_id: UUID, run: tuple[str, int] = RUN, **changes: Any) -> UUID:
+async def opened(
+    requests: PostgresRequests, execution_id: UUID, run: tuple[str, int] = RUN, ordinal: int = 0, **changes: Any
+) -> UUID:
     new, identity = NewRequest(type=RequestType.APPROVAL, **changes), an_id()
     epoch, hashed = 1, identity.bytes
     request = await requests.open(
-        claim(execution_id, epoch), run, 0, new, request_id=identity, token_hash=hashed, now_ms=NOW_MS
+        claim(execution_id, epoch), run, ordinal, new, request_id=identity, token_hash=hashed, now_ms=NOW_MS
     )
     return request.id
 
@@ -275,7 +277,7 @@ async def test_what_is_kept_is_not_withdrawn(dsn: str, requests: PostgresRequest
     ids = {run: await opened(requests, running, run) for run in runs}
     await inbox.respond(await inbox.get(WORKSPACE, ids["answered", 0]), an_answer("reject"), From())
 
-    assert await requests.withdraw(running, [("kept", 0)]) == 2
+    assert await requests.withdraw(running, [Going("kept", 0)]) == 2
     found = run_sql(dsn, "SELECT node_id, run_index, status FROM hitl_requests ORDER BY 1, 2")
     assert found == [
         ("answered", 0, "rejected"),
@@ -375,6 +377,56 @@ async def test_nothing_is_started_below_the_deepest(
 
     assert await started(children, child.id, a_child(dsn), depth_max=1) == [0]
     assert run_sql(dsn, "SELECT count(*) FROM executions") == [(2,)]
+
+
+async def test_what_is_no_level_may_be_started_by_the_deepest(
+    dsn: str, pg_store: PostgresExecutions, children: PostgresChildren, running: UUID, owner: UUID
+) -> None:
+    child = a_child(dsn)
+    assert await started(children, running, child, depth_max=1) == []
+    await pg_store.claim_one(owner, child.id)
+
+    assert await started(children, child.id, a_child(dsn, awaited=False), depth_max=1, levels=0) == []
+    assert run_sql(dsn, "SELECT depth FROM executions ORDER BY id") == [(0,), (1,), (1,)]
+
+
+async def test_after_a_lapse_the_children_of_before_are_neither_wanted_nor_seen(
+    dsn: str, children: PostgresChildren, running: UUID
+) -> None:
+    before, after = a_child(dsn, place=3), a_child(dsn, place=PLACES_MAX + 3)
+    await started(children, running, before, after)
+
+    assert [state.place for state, _ in await children.states(running, RUN)] == [3, PLACES_MAX + 3]
+    assert [state.place for state, _ in await children.states(running, RUN, PLACES_MAX)] == [3]
+    assert await children.cancel(running, [Going(*RUN, PLACES_MAX)]) == 1
+    assert run_sql(dsn, "SELECT execution_id FROM signals WHERE kind = 'cancel'") == [(before.id,)]
+
+
+async def test_after_a_lapse_what_was_asked_before_is_withdrawn_but_not_what_is_asked_about_the_failure(
+    dsn: str, requests: PostgresRequests, running: UUID
+) -> None:
+    for ordinal in (0, -5, 1, -PLACES_MAX, -PLACES_MAX - 5):
+        await opened(requests, running, ordinal=ordinal)
+
+    assert await requests.withdraw(running, [Going(*RUN, PLACES_MAX)]) == 2
+    left = "SELECT ordinal FROM hitl_requests WHERE status = 'pending' ORDER BY ordinal DESC"
+    assert run_sql(dsn, left) == [(1,), (-PLACES_MAX,), (-PLACES_MAX - 5,)]
+
+
+async def test_what_a_workflow_declares_of_its_executions(dsn: str, children: PostgresChildren) -> None:
+    settings = {"concurrency": {"key": "k", "limit": 1}}
+    first = {"name": "child", "nodes": [], "connections": [], "settings": settings}
+    versions = {1: first, 2: {**first, "settings": {}}}
+    workflow = workflow_in_postgres(dsn, WORKSPACE, versions, archived=False)
+    run_sql(dsn, """UPDATE workflow_versions SET input_schema = '{"required": ["v"]}' WHERE version = 2""")
+
+    found = await children.declared(WORKSPACE, [(workflow, 1), (workflow, None), (an_id(), None)])
+
+    assert found == {
+        (workflow, 1): Declared(version=1, name="child", concurrency=settings["concurrency"], input_schema={}),
+        (workflow, None): Declared(version=2, name="child", concurrency=None, input_schema={"required": ["v"]}),
+    }
+    assert await children.declared(an_id(), [(workflow, None)]) == {}
 
 
 async def test_only_the_present_owner_starts_children(

@@ -115,7 +115,7 @@ async def test_a_parent_that_cancels_its_children_does_not_wait_for_who_ends_the
     dsn: str, pool: Pool, family: tuple[UUID, UUID, UUID]
 ) -> None:
     parent, first, second = family
-    wishes = {"execution": parent, "body": "{}", "nodes": texts([]), "runs": ints([])}
+    wishes = {"execution": parent, "body": "{}", "nodes": texts([]), "runs": ints([]), "places": ints([])}
     async with two_transactions(pool) as (children, parents):
         await children.execute(END, ("completed", first))
         await parents.execute(END, ("cancelled", parent))

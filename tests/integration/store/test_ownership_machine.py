@@ -26,7 +26,7 @@ from workflow.answers import Answer
 from workflow.errors import Conflict, Fenced
 from workflow.ports import Rest, SignalKind
 from workflow.states import ExecutionStatus
-from workflow.waiting import NewRequest, RequestStatus, RequestType
+from workflow.waiting import Going, NewRequest, RequestStatus, RequestType
 
 VERSIONS = {1: {"name": "child", "nodes": [], "connections": [], "settings": {}}}
 NODES = st.sampled_from(["ask", "call"])
@@ -147,7 +147,7 @@ class Outside(Ownership):
             asked.status = RequestStatus.CANCELLED
         self.tried["withdrawn"] += len(closed)
 
-        assert self.do(self.requests.withdraw(execution_id, keep)) == len(closed)
+        assert self.do(self.requests.withdraw(execution_id, [Going(*run) for run in keep])) == len(closed)
 
     @precondition(lambda self: self.grips)
     @rule(pick=PICK, node=NODES, count=st.integers(1, 2), awaited=st.booleans())
@@ -200,7 +200,7 @@ class Outside(Ownership):
     def cancel_children(self, pick: int, keep: list[str]) -> None:
         """Whoever gives up what waits for children leaves them a wish to stop."""
         execution_id = self.grips[pick % len(self.grips)].execution_id
-        self.do(self.children.cancel(execution_id, [(node, 0) for node in keep]))
+        self.do(self.children.cancel(execution_id, [Going(node, 0) for node in keep]))
         for known in self.known.values():
             mine = known.parent is not None and known.parent[0] == execution_id and known.parent[1] not in keep
             if mine and not known.status.terminal:

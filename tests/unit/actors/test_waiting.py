@@ -1,6 +1,7 @@
 """Executions that wait and pause on their actor: no wake-up is lost, nothing begins that is held, nobody is forsaken."""
 
 import asyncio
+from collections.abc import Collection
 from uuid import UUID
 
 import orjson
@@ -14,7 +15,7 @@ from workflow.resting import due_nodes
 from workflow.spec import Catalog
 from workflow.state import State
 from workflow.states import ExecutionStatus
-from workflow.waiting import NewRequest, Request, Requests, RequestStatus
+from workflow.waiting import Going, NewRequest, Request, Requests, RequestStatus
 
 WAITING, PAUSED, COMPLETED = ExecutionStatus.WAITING, ExecutionStatus.PAUSED, ExecutionStatus.COMPLETED
 
@@ -108,9 +109,9 @@ class Forsaken(Nobody):
     """Notes what is forsaken."""
 
     def __init__(self) -> None:
-        self.kept: list[list[NodeRun]] = []
+        self.kept: list[list[Going]] = []
 
-    async def forsake(self, claimed: Claimed, keep: object) -> None:
+    async def forsake(self, claimed: Claimed, keep: Collection[Going]) -> None:
         self.kept.append(list(keep))
 
 
@@ -137,7 +138,7 @@ class Overdue(Nobody):
         self.found = asyncio.Event()
         self.looks = 0
 
-    def requests(self, _claimed: Claimed, _run: NodeRun, _ordinal: int = 0) -> Requests:
+    def requests(self, _claimed: Claimed, _run: NodeRun, _ordinal: int = 0, _lapses: int = 0) -> Requests:
         return self
 
     def at(self, _place: int) -> Requests:

@@ -47,10 +47,19 @@ class SomeChildren:
     refuses: str = ""
     started: list[Child] = field(default_factory=list)
     known: list[ChildState] = field(default_factory=list)
+    misfit: set[int] = field(default_factory=set)
+    """The places of those whose input is not what their workflow wants."""
+
+    async def misfits(self, children: Sequence[Child]) -> dict[int, NodeError]:
+        fields = {"retryable": False}
+        wrong = {place: NodeError("it lacks v", "input_schema_violated", fields) for place in self.misfit}
+        return {child.place: wrong[child.place] for child in children if child.place in self.misfit}
 
     async def start(self, children: Sequence[Child]) -> list[UUID]:
         if self.refuses:
             raise NodeError("it must not be started", self.refuses, {"retryable": False})
+        for misfit in (await self.misfits(children)).values():
+            raise misfit
         self.started += children
         self.known += [ChildState(id=child_id(c.place), place=c.place, status=ExecutionStatus.QUEUED) for c in children]
         return [child_id(child.place) for child in children]

@@ -181,6 +181,28 @@ async def test_an_item_that_names_no_workflow_fails_alone(
     assert [(place, error.code) for place, error in context.failed.items()] == [(0, "workflow_not_found")]
 
 
+async def test_where_one_does_not_fit_nothing_is_started(run_node: RunNode, children: SomeChildren):
+    children.misfit = {1}
+    with pytest.raises(NodeError) as caught:
+        await run_node(NODE_TYPE, EACH, ITEMS)
+    assert (caught.value.code, caught.value.fields["item_index"]) == ("input_schema_violated", 1)
+    assert children.started == []
+
+
+async def test_an_item_that_does_not_fit_fails_alone_and_is_not_forgotten_by_the_wait(
+    run_node: RunNode, children: SomeChildren, context: NodeContext
+):
+    children.misfit = {0}
+    assert await run_node(NODE_TYPE, EACH, ITEMS, keep_going=True) == Suspend()
+    context.woken = Wake.SIGNAL
+    context.failed.clear()
+    children.known = [ChildState(id=child_id(1), place=1, status=ExecutionStatus.COMPLETED, output=b"{}")]
+    await run_node(NODE_TYPE, EACH, ITEMS, keep_going=True)
+
+    assert [one.place for one in children.started] == [1]
+    assert [(place, error.code) for place, error in context.failed.items()] == [(0, "input_schema_violated")]
+
+
 async def test_so_many_at_once_and_no_more(run_node: RunNode, children: SomeChildren):
     assert await run_node(NODE_TYPE, EACH, [{}] * CHILDREN_MAX) == Suspend()
     assert len(children.started) == CHILDREN_MAX

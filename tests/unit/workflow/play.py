@@ -15,6 +15,7 @@ from workflow.events import (
     NodeCompleted,
     NodeFailed,
     NodeRecovered,
+    NodeStarted,
     NodeWaiting,
     NodeWoken,
     PauseRequested,
@@ -86,13 +87,17 @@ class Play:
     def resume(self, epoch: int = 2) -> list[str]:
         return self.tell(ExecutionResumed(at_ms=2, epoch=epoch))
 
+    def begin(self, name: str, at_ms: int = 1) -> list[str]:
+        """The start of what is visible outside is recorded."""
+        return self.tell(NodeStarted(at_ms=at_ms, **self._present(name)))
+
     def wait(self, name: str, until_ms: int = 0) -> list[str]:
         wait = self.state.nodes[self.plan.by_id[name]].waits
         return self.tell(NodeWaiting(at_ms=2, **self._present(name), wait=wait, until_ms=until_ms))
 
-    def wake(self, name: str, cause: Wake = Wake.SIGNAL) -> list[str]:
+    def wake(self, name: str, cause: Wake = Wake.SIGNAL, at_ms: int = 2) -> list[str]:
         wait = self.state.nodes[self.plan.by_id[name]].waits
-        return self.tell(NodeWoken(at_ms=2, **self._present(name), wait=wait, cause=cause))
+        return self.tell(NodeWoken(at_ms=at_ms, **self._present(name), wait=wait, cause=cause))
 
     def recover(self, name: str, decision: Recovery, **handles: int) -> list[str]:
         return self.tell(NodeRecovered(at_ms=2, **self._present(name), decision=decision, handles=handles))

@@ -149,9 +149,14 @@ class World:
         """Something happens that a waiting node waits for, though perhaps not for this run of it."""
         index = self.draw.draw(st.sampled_from(sorted(self.state.waiting)))
         node = self.state.nodes[index]
+        limit_ms = self.plan.nodes[index].limit_ms
+        limited = limit_ms > 0 and node.begun_ms > 0 and node.failed_with is None
+        assert not limited or 0 < node.wake_at_ms <= node.begun_ms + limit_ms, "it is woken when its time is over"
         names = {"node_id": self.plan.nodes[index].id, "run_index": node.run_index, "attempt": node.attempt}
         cause = self.draw.draw(st.sampled_from(Wake))
         self.tell(NodeWoken(at_ms=6, **names, wait=node.waits, cause=cause))
+        if limited:
+            assert node.overdue is (node.begun_ms + limit_ms <= 6), "its time is over, or it goes on"
 
     def rest(self) -> None:
         """The owner lets go; somebody else goes on."""

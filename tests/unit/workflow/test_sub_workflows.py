@@ -109,6 +109,24 @@ def test_the_way_is_said():
     assert message(f"{six}; f -> g", "a").endswith("'e' → 'f' → …")
 
 
+def reporting(to: str, *nodes: str, own: str | None = None, status: str = "active", there: bool = True) -> list[str]:
+    call = Call("", to, target(to), "settings.error_workflow", reports=True)
+    known = {target(to): Known(to, WorkflowStatus(status), [target(node) for node in nodes]) if there else None}
+    findings = list(call_findings([call], known, target(own).workflow_id if own else None, 0))
+    assert all((each.node_id, each.field) == ("", "settings.error_workflow") for each in findings)
+    assert all(each.severity is Severity.WARNING for each in findings)
+    return [each.code for each in findings]
+
+
+def test_an_error_workflow_that_would_not_begin_is_a_warning_and_it_is_no_level_below():
+    assert reporting("e") == []
+    assert reporting("e", there=False) == ["error_workflow_not_found"]
+    assert reporting("e", status="archived") == ["error_workflow_archived"]
+    assert reporting("e", status="paused") == ["error_workflow_paused"]
+    assert reporting("x", own="x") == ["error_workflow_circular"]
+    assert reporting("e", "x", own="x") == [], "it may execute what has failed again"
+
+
 def test_what_is_not_there_or_not_in_service_is_only_a_warning():
     calls = [Call("n", "b", target("b")), Call("m", "not an id", None), Call("o", "c", target("c"))]
     findings = list(call_findings(calls, drawn("?b ->; c ->", c="archived"), None, DEPTH_MAX))
