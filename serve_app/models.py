@@ -1,7 +1,7 @@
 """The models of what is answered about executions and node types, for the OpenAPI page. `serve_app.views` writes the answers."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -102,6 +102,8 @@ class ExecutionOut(Described):
     """what it is counted under by `settings.concurrency`, as its key was filled in; null where there is no limit"""
     held: bool
     """whether it is queued because as many with its key are under way as may be"""
+    wish: Literal["pause", "resume", "cancel"] | None
+    """what somebody has asked of it that it has not come to yet: it is pausing, or ending"""
 
 
 class BlobOut(Described):

@@ -88,6 +88,7 @@ def execution(view: ExecutionView, output: bytes | None) -> dict[str, Any]:
         "retry_count": view.retry_count,
         "concurrency_key": _key(view.concurrency_key),
         "held": view.held,
+        "wish": None if view.wish is None else view.wish.value,
     }
 
 
@@ -122,6 +123,7 @@ def finished(
         **AT_THE_TOP,
         "concurrency_key": None,  # with one it is never pushed
         "held": False,
+        "wish": None,
     }
 
 
@@ -153,6 +155,7 @@ def accepted(new: NewExecution, given: Accepted, member: Member | None, queued_m
         **AT_THE_TOP,
         "concurrency_key": _key(new.concurrency.key if new.concurrency else ""),
         "held": given.held,
+        "wish": None,
     }
 
 

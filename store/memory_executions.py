@@ -466,6 +466,8 @@ class MemoryExecutions:
         return row
 
     def _view(self, row: StoredExecution) -> ExecutionView:
+        wishes = [each for each in self._store.signals_of(row.new.id) if each.kind is not SignalKind.WAKE]
+        wish = max(wishes, key=lambda each: (each.kind is SignalKind.CANCEL, each.id), default=None)
         lease = self._store.leases.get(row.owner) if row.owner else None
         holder = lease.holder if lease else None
         return ExecutionView(
@@ -499,6 +501,7 @@ class MemoryExecutions:
             shared=row.shared,
             input_ref=row.new.input_ref,
             output_ref=row.output_ref,
+            wish=wish.kind if wish else None,
             wake_ms=row.wake_ms,
             concurrency_key=row.new.concurrency.key if row.new.concurrency else "",
             held=row.held and row.status is ExecutionStatus.QUEUED,

@@ -28,7 +28,9 @@ SELECT e.id, e.workspace_id, e.workflow_id, e.workflow_version, e.status, e.trig
     e.error_message, e.error_node_id, e.owner, l.actor_id, l.actor_name, l.pid, l.host, e.shared,
     e.input_ref::text, e.output_ref::text,
     CASE WHEN isfinite(e.wake_at) THEN (extract(epoch FROM e.wake_at) * 1000)::bigint END, e.parent_execution_id,
-    e.parent_node_id, e.depth, e.retry_count, e.concurrency_key, e.held AND e.status = 'queued'
+    e.parent_node_id, e.depth, e.retry_count, e.concurrency_key, e.held AND e.status = 'queued',
+    (SELECT s.kind FROM signals s WHERE s.execution_id = e.id AND s.read_at IS NULL AND s.kind <> 'wake'
+        ORDER BY s.kind = 'cancel' DESC, s.id DESC LIMIT 1)
 FROM executions e LEFT JOIN leases l ON l.id = e.owner
 """
 
@@ -179,6 +181,7 @@ def view_from(row: tuple[Any, ...]) -> ExecutionView:
         retry_count=row[34],
         concurrency_key=row[35],
         held=row[36],
+        wish=None if row[37] is None else SignalKind(row[37]),
     )
 
 

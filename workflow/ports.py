@@ -338,6 +338,8 @@ class ExecutionView:
     """Empty where there is no limit; `workflow.concurrency.shown_key` makes it readable."""
     held: bool = False
     """Whether it is queued because as many with its concurrency key are under way as may be."""
+    wish: SignalKind | None = None
+    """What somebody wants of it and nobody has heard yet; a cancel before anything else, else the newest."""
 
 
 class Executions(Protocol):

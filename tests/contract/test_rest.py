@@ -171,6 +171,21 @@ async def test_lost_ones_come_first_then_wishes_then_the_rest_by_priority(twin: 
     assert await claimed_ids(twin) == [new.id for new in ordered]
 
 
+async def test_what_somebody_wants_of_it_is_shown_until_it_is_heard(twin: Twin) -> None:
+    new = await running(twin)
+    view = await twin.executions.get(new.workspace_id, new.id)
+    assert view.wish is None
+    await twin.wake(new.id, "n", 0)
+    for kind in (PAUSE, CANCEL):
+        await leave(twin, new, kind)
+        assert (await twin.executions.get(new.workspace_id, new.id)).wish is kind
+    signals = await twin.executions.unread_signals([new.id])
+
+    await twin.executions.flush([flush(new.id, signals_read=[signal.id for signal in signals])])
+
+    assert (await twin.executions.get(new.workspace_id, new.id)).wish is None
+
+
 async def test_what_is_due_or_woken_is_starved_where_its_workspace_has_nothing(twin: Twin) -> None:
     due, later, woken, paused = [
         await resting(twin, status, in_ms)
