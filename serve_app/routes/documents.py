@@ -106,7 +106,7 @@ async def list_documents(
 ) -> Response:
     """List the workspace's documents, newest first."""
     plain_texts(q, collection, *(tag or ()))
-    within = await services.knowledge.collections.get(caller.workspace_id, collection) if collection else None
+    within = await services.knowledge.collections.named(caller.workspace_id, collection) if collection else None
     page = await services.knowledge.documents.page(
         caller.workspace_id,
         collection_id=None if within is None else within.id,
@@ -200,7 +200,7 @@ async def delete_document(document_id: DocumentId, caller: Editor, services: Ask
 
 
 async def _execute(services: Services, document: Document, user_id: UUID, execution_id: UUID | None) -> None:
-    collection = await services.knowledge.collections.get(document.workspace_id, str(document.collection_id))
+    collection = await services.knowledge.collections.get(document.workspace_id, document.collection_id)
     await internal.execute(
         services,
         document.workspace_id,
