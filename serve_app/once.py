@@ -26,9 +26,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.ids import new_id
 from serve_app.bodies import keep_body
-from serve_app.uploads import ENVELOPE_BYTES, is_multipart
+from serve_app.config import ApiLimits
+from serve_app.uploads import ENVELOPE_BYTES, form_digest, is_multipart, read_form
 from store.idempotent_writes import Answer, IdempotentWrites, Refused, Reserved
-from workflow.errors import Conflict, StoreUnavailable, Unprocessable
+from workflow.errors import BadInput, Conflict, StoreUnavailable, Unprocessable
 from workflow.ids import derived_id
 from workflow.ports import IdempotencyKey
 
@@ -171,10 +172,7 @@ async def begin(request: Request, workspace_id: UUID, caller_id: UUID) -> None:
     attempt: Attempt | None = request.scope.get(ATTEMPT)
     if attempt is None:
         return
-    limits = request.app.state.services.config.limits
-    body = await keep_body(
-        request, limits.upload_bytes_max + ENVELOPE_BYTES if is_multipart(request) else limits.body_bytes_max
-    )
+    said = await _said(request, request.app.state.services.config.limits)
     key = presented_key(request)
     asked = (
         request.method,
@@ -184,8 +182,19 @@ async def begin(request: Request, workspace_id: UUID, caller_id: UUID) -> None:
         str(caller_id),
     )
     parts = [part.encode("utf-8", "surrogateescape") for part in asked]
-    fingerprint = sha256(b"".join(sha256(part).digest() for part in (*parts, body))).digest()
+    fingerprint = sha256(b"".join(sha256(part).digest() for part in (*parts, said))).digest()
     await attempt.begin(workspace_id, IdempotencyKey(key=key, fingerprint=fingerprint))
+
+
+async def _said(request: Request, limits: ApiLimits) -> bytes:
+    """Return what a body says: of a form what its parts hold, for a client draws another boundary each time. Raises `TooLarge`."""
+    if not is_multipart(request):
+        return await keep_body(request, limits.body_bytes_max)
+    body = await keep_body(request, limits.upload_bytes_max + ENVELOPE_BYTES)
+    try:
+        return form_digest(await read_form(request, limits.upload_bytes_max))
+    except BadInput:  # the route says so, too
+        return body
 
 
 def new_ids(request: Request) -> Callable[[], UUID] | None:

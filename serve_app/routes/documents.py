@@ -17,10 +17,11 @@ from serve_app.once import new_ids
 from serve_app.openapi import object_body, problems
 from serve_app.routes.asking import Asked, Cursor, Limit, answer, before, plain_texts
 from serve_app.services import Services
-from serve_app.uploads import document_name, metadata_of, read_upload, tags_of
+from serve_app.uploads import read_upload
 from store.documents import NewDocument
 from workflow.errors import Conflict
 from workflow.knowledge import Document, DocumentStatus, FileType
+from workflow.labels import document_name, metadata_of, tags_of
 
 router = APIRouter(prefix="/workspaces/{workspace_id}/documents", tags=["documents"])
 
