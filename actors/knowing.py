@@ -41,9 +41,9 @@ class StoredDocuments:
     async def collection(self, workspace_id: UUID, name_or_id: str) -> Collection:
         """Return a collection; the default one, made where there is none, for an empty name. Raises `NotFound`."""
         if name_or_id:
-            return await self.collections.get(workspace_id, name_or_id)
+            return await self.collections.named(workspace_id, name_or_id)
         try:
-            return await self.collections.get(workspace_id, DEFAULT_NAME)
+            return await self.collections.named(workspace_id, DEFAULT_NAME)
         except NotFound:
             pass
         try:
@@ -57,7 +57,7 @@ class StoredDocuments:
                 overlap_tokens=OVERLAP_TOKENS,
             )
         except Conflict:  # somebody else made it at this moment
-            return await self.collections.get(workspace_id, DEFAULT_NAME)
+            return await self.collections.named(workspace_id, DEFAULT_NAME)
 
 
 @dataclass(frozen=True, slots=True)

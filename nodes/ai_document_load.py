@@ -11,7 +11,7 @@ from nodes.parsing import file_type_of
 from nodes.retrieval import document_id
 from workflow.errors import BadInput, NodeError, NotFound
 from workflow.http import HttpRequest
-from workflow.knowledge import DocumentFile
+from workflow.knowledge import NAME_CHARS_MAX, DocumentFile
 from workflow.spec import (
     MAIN,
     Config,
@@ -118,7 +118,7 @@ async def _file(context: NodeContext, config: Mapping[str, Any], item: Item) -> 
         if answer.status >= 400:
             fields = {"status": answer.status, "retryable": answer.status >= 500}
             raise NodeError(f"{config['url'][:200]} answers {answer.status}", f"http_{answer.status}", fields)
-        name = PurePosixPath(urlsplit(answer.url).path).name or "page.html"
+        name = PurePosixPath(urlsplit(answer.url).path).name[-NAME_CHARS_MAX:] or "page.html"
         return _typed(name, answer.body)
     return _typed(*_binary(item, config["binary"]))
 

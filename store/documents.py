@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,13 +20,17 @@ from workflow.knowledge import Document, DocumentFile, DocumentStatus, FileType,
 from workflow.values import storable
 
 PART_BYTES = 4 * 1024 * 1024
-BROKEN = """d.status IN ('pending', 'processing') AND COALESCE(e.status IN ('failed', 'cancelled', 'timeout'),
-    d.execution_id IS NOT NULL AND d.updated_at < now() - interval '1 minute')"""
-"""Whether the execution that was to index a document has ended otherwise, or is gone."""
-COLUMNS = f"""d.id, d.workspace_id, d.collection_id, d.name, CASE WHEN {BROKEN} THEN 'failed' ELSE d.status END, d.file_type,
+NOT_INDEXED = "its execution has ended without indexing it"
+FAILED = """d.status IN ('pending', 'processing') AND COALESCE(e.status IN ('completed', 'failed', 'cancelled', 'timeout'),
+    d.updated_at < now() - interval '1 minute')"""
+"""Whether the execution that was to index a document has ended without doing so, or is gone. It is written into the document's row only
+when the execution is deleted (`store.deleting`)."""
+STATUS = f"""CASE WHEN {FAILED} THEN 'failed'
+    WHEN d.status = 'pending' AND e.status IN ('running', 'waiting', 'paused') THEN 'processing' ELSE d.status END"""
+COLUMNS = f"""d.id, d.workspace_id, d.collection_id, d.name, {STATUS}, d.file_type,
     d.size_bytes, encode(d.sha256, 'hex'), d.chunk_count, d.page_count, d.tags, d.metadata::text,
-    CASE WHEN {BROKEN} THEN COALESCE(NULLIF(e.error_code, ''), 'not_indexed') ELSE d.error_code END,
-    CASE WHEN {BROKEN} THEN COALESCE(NULLIF(e.error_message, ''), 'its execution has ended without indexing it')
+    CASE WHEN {FAILED} THEN COALESCE(NULLIF(e.error_code, ''), 'not_indexed') ELSE d.error_code END,
+    CASE WHEN {FAILED} THEN COALESCE(NULLIF(e.error_message, ''), '{NOT_INDEXED}')
         ELSE d.error_message END,
     d.execution_id,
     (extract(epoch FROM d.created_at) * 1000)::bigint, (extract(epoch FROM d.indexed_at) * 1000)::bigint, d.user_id"""
@@ -86,16 +91,32 @@ UPDATE documents SET name = COALESCE(%(name)s, name), tags = COALESCE(%(tags)s::
     metadata = COALESCE(%(metadata)s::jsonb, metadata), updated_at = now()
 WHERE id = %(id)s AND workspace_id = %(workspace)s RETURNING id
 """
-ASSIGN = """
-UPDATE documents SET execution_id = %(execution)s, status = 'pending', updated_at = now()
-WHERE id = %(id)s AND workspace_id = %(workspace)s RETURNING id
+ASSIGN = f"""
+WITH former AS MATERIALIZED (
+    SELECT d.id, d.status, d.execution_id, d.error_code, d.error_message, d.updated_at FROM documents d
+    WHERE d.id = %(id)s AND d.workspace_id = %(workspace)s AND d.execution_id IS DISTINCT FROM %(execution)s
+        AND (d.status IN ('indexed', 'failed')
+            OR EXISTS (SELECT FROM (VALUES (1)) AS one LEFT JOIN executions e ON e.id = d.execution_id WHERE {FAILED}))
+    FOR UPDATE
+)
+UPDATE documents d SET execution_id = %(execution)s, status = 'pending', error_code = '', error_message = '', updated_at = now()
+FROM former f WHERE d.id = f.id RETURNING f.status, f.execution_id, f.error_code, f.error_message, f.updated_at
 """
+UNTOUCHED = """id = %(id)s AND workspace_id = %(workspace)s AND execution_id = %(execution)s AND status = 'pending'
+    AND NOT EXISTS (SELECT FROM executions WHERE id = %(execution)s)"""
+"""Whether the execution that was to index a document has not come to be."""
+UNASSIGN = f"""
+UPDATE documents SET status = %(status)s, execution_id = %(former)s, error_code = %(code)s, error_message = %(message)s,
+    updated_at = %(updated)s
+WHERE {UNTOUCHED} RETURNING id
+"""
+DISCARD = f"DELETE FROM documents WHERE {UNTOUCHED} RETURNING id"
 DELETE = "DELETE FROM documents WHERE id = %(id)s AND workspace_id = %(workspace)s RETURNING id"
 LIST = f"""
 SELECT {COLUMNS} {FROM}
 WHERE d.workspace_id = %(workspace)s AND (%(before)s::uuid IS NULL OR d.id < %(before)s)
     AND (%(collection)s::uuid IS NULL OR d.collection_id = %(collection)s)
-    AND (%(statuses)s::text[] IS NULL OR CASE WHEN {BROKEN} THEN 'failed' ELSE d.status END = ANY(%(statuses)s))
+    AND (%(statuses)s::text[] IS NULL OR {STATUS} = ANY(%(statuses)s))
     AND (%(tags)s::text[] IS NULL OR d.tags @> %(tags)s)
     AND (%(text)s::text IS NULL OR strpos(lower(d.name), lower(%(text)s)) > 0)
 ORDER BY d.id DESC LIMIT %(limit)s
@@ -118,6 +139,17 @@ class NewDocument:
     effect_key: str | None = None
     execution_id: UUID | None = None
     """The execution that is to index it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Former:
+    """How far a document was before it was to be indexed again."""
+
+    status: str
+    execution_id: UUID | None
+    error_code: str
+    error_message: str
+    updated_at: datetime
 
 
 class Documents:
@@ -214,9 +246,36 @@ class Documents:
         await self._fetch(UPDATE, workspace_id, document_id, **wanted)
         return await self.get(workspace_id, document_id)
 
-    async def assign(self, workspace_id: UUID, document_id: UUID, execution_id: UUID) -> None:
-        """Name the execution that is to index a document. Raises `NotFound`."""
-        await self._fetch(ASSIGN, workspace_id, document_id, execution=execution_id)
+    async def assign(self, workspace_id: UUID, document_id: UUID, execution_id: UUID) -> Former | None:
+        """Name the execution that is to index a document again; return how far it was, None where it is named already.
+
+        Raises `NotFound`, `Conflict` while another execution indexes it, or is to.
+        """
+        rows = await self._fetch(ASSIGN, workspace_id, document_id, missing=False, execution=execution_id)
+        if rows:
+            names = ("status", "execution_id", "error_code", "error_message", "updated_at")
+            return Former(**dict(zip(names, rows[0], strict=True)))
+        found = await self.get(workspace_id, document_id)
+        if found.execution_id == execution_id:
+            return None
+        fields = {"state": found.status.value, "execution_id": str(found.execution_id)}
+        raise Conflict(f"the document is {found.status.value} already", "document_under_way", fields)
+
+    async def unassign(self, workspace_id: UUID, document_id: UUID, execution_id: UUID, former: Former) -> None:
+        """Undo `assign`, where the execution has not come to be."""
+        parameters = {
+            "execution": execution_id,
+            "former": former.execution_id,
+            "status": former.status,
+            "code": former.error_code,
+            "message": former.error_message,
+            "updated": former.updated_at,
+        }
+        await self._fetch(UNASSIGN, workspace_id, document_id, missing=False, **parameters)
+
+    async def discard(self, workspace_id: UUID, document_id: UUID, execution_id: UUID) -> None:
+        """Undo `create`, where the execution that was to index the document has not come to be."""
+        await self._fetch(DISCARD, workspace_id, document_id, missing=False, execution=execution_id)
 
     async def delete(self, workspace_id: UUID, document_id: UUID) -> None:
         """Delete a document with its file, chunks and vectors. Raises `NotFound`."""

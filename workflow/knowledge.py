@@ -14,6 +14,8 @@ from workflow.errors import NodeError
 
 TOP_K_MAX = 50
 NAME_CHARS_MAX = 255
+TEXT_CHARS_MAX = 50 * 1024 * 1024
+"""Of a document: the text of the largest file that can be uploaded, were each byte a character."""
 
 
 class FileType(StrEnum):
@@ -113,7 +115,10 @@ class Files(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A piece of a document's text: characters `start` to `end`, on which page, and how many tokens."""
+    """A piece of a document's text: characters `start` to `end`, on which page, and how many tokens.
+
+    Of a passage that is kept, the text is the one that is kept with the document (`nodes.passages.joined`).
+    """
 
     index: int
     content: str

@@ -4,9 +4,11 @@ It limits itself before it looks at the file. What comes out is `{"pages": [{"nu
 Rayloom's own modules are not imported here, and nothing of the environment is there.
 """
 
+import codecs
 import csv
 import io
 import json
+import re
 import resource
 import sys
 import zipfile
@@ -14,7 +16,7 @@ from typing import Any
 
 MEMORY_BYTES = 1536 * 1024 * 1024
 CPU_S = 120
-TEXT_CHARS_MAX = 50_000_000
+TEXT_CHARS_MAX = 50 * 1024 * 1024
 UNPACKED_BYTES_MAX = 300 * 1024 * 1024
 UNPACKED_RATIO_MAX = 200
 ENTRIES_MAX = 10_000
@@ -25,6 +27,28 @@ MIME_TYPES = {
     "html": "text/html",
 }
 ENCRYPTED = ("password", "encrypt")
+HEAD_BYTES = 1_024
+"""In which a page says how it is encoded, as browsers look for it."""
+CHARSET = re.compile(rb"<meta[^>]{0,500}?charset\s*=\s*[\"']?\s*([a-z0-9_.:-]{1,40})", re.IGNORECASE)
+XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([a-z0-9_.:-]{1,40})", re.IGNORECASE)
+LATIN = "cp1252"
+"""What browsers take the names of Latin 1 and ASCII for."""
+CODECS = (
+    "utf-8",
+    "iso8859",
+    "cp125",
+    "cp866",
+    "cp874",
+    "koi8",
+    "mac",
+    "gb",
+    "big5",
+    "shift_jis",
+    "euc",
+    "iso2022_jp",
+    "tis",
+)
+"""How the names of the encodings begin that a page may be in."""
 
 
 class Refused(Exception):
@@ -45,6 +69,8 @@ def limit() -> None:
 
 def read(kind: str, content: bytes) -> dict[str, Any]:
     """Return the pages of a file. Raises `Refused`."""
+    if kind == "html":
+        content = decoded(content, said_charset(content)).encode("utf-8", "replace")
     if kind in MIME_TYPES:
         return _extracted(kind, content)
     text = decoded(content)
@@ -89,8 +115,8 @@ def check_archive(content: bytes) -> None:
         raise Refused("file_bomb", message)
 
 
-def decoded(content: bytes) -> str:
-    """Return text by its byte order mark, or as UTF-8, or as Windows' Latin."""
+def decoded(content: bytes, said: str = "") -> str:
+    """Return text by its byte order mark, or by what is said of its encoding, or as UTF-8, or as Windows' Latin."""
     for mark, name in (
         (b"\xef\xbb\xbf", "utf-8-sig"),
         (b"\xff\xfe\x00\x00", "utf-32"),
@@ -103,14 +129,31 @@ def decoded(content: bytes) -> str:
                 return content.decode(name)
             except UnicodeError as error:
                 raise Refused("file_corrupt", f"the text is not the {name} that it begins as: {error}") from error
+    if said:
+        return content.decode(said, "replace")
     try:
         return content.decode("utf-8")
     except UnicodeError:
-        return content.decode("cp1252", "replace")
+        return content.decode(LATIN, "replace")
+
+
+def said_charset(content: bytes) -> str:
+    """Return the encoding that a page says it is in; empty where it says none that is known, or UTF-8, which is tried anyway."""
+    head = content[:HEAD_BYTES]
+    found = CHARSET.search(head) or XML_ENCODING.search(head)
+    if found is None:
+        return ""
+    try:
+        name = codecs.lookup(found[1].decode("ascii")).name
+    except LookupError:
+        return ""
+    if name in ("iso8859-1", "ascii"):
+        return LATIN
+    return name if name != "utf-8" and name.startswith(CODECS) else ""
 
 
 def table_text(text: str) -> str:
-    """Return a table as lines `column: value; …`, which mean something by themselves."""
+    """Return a table as lines `column: value; …`, which mean something by themselves; cells beyond the first line are `column 3: …`."""
     csv.field_size_limit(10_000_000)
     try:
         dialect: Any = csv.Sniffer().sniff(text[:8_192], delimiters=",;\t|")
@@ -119,21 +162,32 @@ def table_text(text: str) -> str:
     try:
         rows = csv.reader(io.StringIO(text, newline=""), dialect)
         names = next(rows, [])
-        if len(names) > COLUMNS_MAX:
-            raise Refused("file_too_wide", f"the table has {len(names)} columns; up to {COLUMNS_MAX} are read")
+        check_width(names)
         lines = []
         for row in rows:
+            check_width(row)
+            names += [f"column {number}" for number in range(len(names) + 1, len(row) + 1)]
             pairs = zip(names, row, strict=False)
             lines.append("; ".join(f"{name}: {value}" for name, value in pairs if value.strip()))
     except csv.Error as error:
         raise Refused("file_corrupt", f"the table cannot be read: {error}") from error
+    if not any(lines):
+        raise Refused("file_without_text", "the table has nothing below its first line, which names its columns")
     return "\n".join(line for line in lines if line)
+
+
+def check_width(row: list[str]) -> None:
+    """Refuse a line with more cells than are read. Raises `Refused`."""
+    if len(row) > COLUMNS_MAX:
+        raise Refused("file_too_wide", f"the table has {len(row)} columns; up to {COLUMNS_MAX} are read")
 
 
 def json_text(text: str) -> str:
     """Return JSON with each value on a line of its own."""
     try:
-        return json.dumps(json.loads(text), indent=1, ensure_ascii=False)
+        found = json.dumps(json.loads(text), indent=1, ensure_ascii=False)
+        found.encode()  # an escape may stand for half a character, which is no text
+        return found
     except (ValueError, RecursionError) as error:
         raise Refused("file_corrupt", f"the file is not JSON: {error}") from error
 

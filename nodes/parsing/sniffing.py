@@ -22,7 +22,13 @@ TEXTS = {
     ".htm": FileType.HTML,
 }
 CONTENTS = {".pdf": FileType.PDF, ".docx": FileType.DOCX}
-BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 HEAD_BYTES = 4_096
 DOCX_PART = "word/document.xml"
 
@@ -51,10 +57,11 @@ def _by_content(content: bytes) -> FileType | None:
         return FileType.PDF
     if head.startswith(b"PK\x03\x04"):
         return FileType.DOCX if _is_docx(content) else None
-    if not head.startswith(BOMS) and b"\x00" in head:
+    encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), "")
+    if not encoding and b"\x00" in head:
         return None
-    start = head.lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
+    start = head.decode(encoding or "latin-1", "ignore").lstrip().lower()
+    if start.startswith(("<!doctype html", "<html")):
         return FileType.HTML
     return FileType.TXT
 

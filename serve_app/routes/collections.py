@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from actors.ids import new_id
 from actors.knowing import CHUNK_TOKENS, OVERLAP_TOKENS
@@ -17,6 +17,7 @@ from serve_app.once import new_ids
 from serve_app.openapi import model_body, problems
 from serve_app.routes.asking import Asked, answer
 from workflow.errors import NodeError, Unprocessable
+from workflow.labels import COLLECTION_NAME_CHARS_MAX, collection_name
 
 router = APIRouter(prefix="/workspaces/{workspace_id}/collections", tags=["documents"])
 
@@ -28,8 +29,10 @@ class CollectionBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/]+$")
-    """its name, which no other one in the workspace has"""
+    name: Annotated[str, AfterValidator(collection_name)] = Field(
+        min_length=1, max_length=COLLECTION_NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f/]+$"
+    )
+    """its name, which no other one in the workspace has: printable, not all blank, and not in the form of an id"""
     description: str = Field(default="", max_length=2_000)
     """what is said of it"""
     embedding_model: str = Field(default="", max_length=100)
@@ -87,9 +90,7 @@ async def list_collections(caller: Viewer, services: Asked) -> Response:
 @router.get("/{collection_id}", operation_id="get_collection", response_model=views.CollectionOut)
 async def get_collection(collection_id: CollectionId, caller: Viewer, services: Asked) -> Response:
     """Show a collection."""
-    return answer(
-        views.collection_view(await services.knowledge.collections.get(caller.workspace_id, str(collection_id)))
-    )
+    return answer(views.collection_view(await services.knowledge.collections.get(caller.workspace_id, collection_id)))
 
 
 @router.delete(

@@ -1,5 +1,7 @@
 """Documents: upload them, look at them, have them indexed again, take them away."""
 
+from collections.abc import Awaitable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -17,10 +19,11 @@ from serve_app.once import new_ids
 from serve_app.openapi import object_body, problems
 from serve_app.routes.asking import Asked, Cursor, Limit, answer, before, plain_texts
 from serve_app.services import Services
-from serve_app.uploads import document_name, metadata_of, read_upload, tags_of
+from serve_app.uploads import read_upload
 from store.documents import NewDocument
-from workflow.errors import Conflict
+from workflow.errors import RayloomError, StoreUnavailable
 from workflow.knowledge import Document, DocumentStatus, FileType
+from workflow.labels import document_name, metadata_of, tags_of
 
 router = APIRouter(prefix="/workspaces/{workspace_id}/documents", tags=["documents"])
 
@@ -52,7 +55,10 @@ FORM: dict[str, Any] = {
                             "type": "string",
                             "description": "a collection's name or id; without one, `default`",
                         },
-                        "tags": {"type": "string", "description": "its tags: a JSON list, or with commas between"},
+                        "tags": {
+                            "type": "string",
+                            "description": "its tags: a JSON list, or with commas between; this part may be there several times",
+                        },
                         "metadata": {"type": "string", "description": "a JSON object: searches can be limited by it"},
                     },
                 }
@@ -73,10 +79,12 @@ FORM: dict[str, Any] = {
 async def upload_document(request: Request, caller: Editor, services: Asked) -> Response:
     """Keep a document and have it indexed: its execution tells how far it is."""
     upload = await read_upload(request, services.config.limits.upload_bytes_max)
+    await services.acceptor.require_room(caller.workspace_id)
     collection = await services.knowledge.collection(caller.workspace_id, upload.collection)
     ids = new_ids(request) or new_id
+    identity, execution_id = ids(), ids()
     new = NewDocument(
-        id=ids(),
+        id=identity,
         workspace_id=caller.workspace_id,
         collection_id=collection.id,
         name=upload.name,
@@ -85,11 +93,16 @@ async def upload_document(request: Request, caller: Editor, services: Asked) -> 
         user_id=caller.user_id,
         tags=upload.tags,
         metadata=upload.metadata,
-        execution_id=ids(),
+        execution_id=execution_id,
     )
-    identity = await services.knowledge.documents.create(new)
-    made = await services.knowledge.documents.get(caller.workspace_id, identity)
-    await _execute(services, made, caller.user_id, new.execution_id)
+    documents = services.knowledge.documents
+    await documents.create(new)
+    made = await documents.get(caller.workspace_id, identity)
+    try:
+        await _execute(services, made, caller.user_id, execution_id)
+    except RayloomError:
+        await _undo(documents.discard(caller.workspace_id, identity, execution_id))
+        raise
     return answer(views.document_view(made), HTTPStatus.CREATED)
 
 
@@ -106,7 +119,7 @@ async def list_documents(
 ) -> Response:
     """List the workspace's documents, newest first."""
     plain_texts(q, collection, *(tag or ()))
-    within = await services.knowledge.collections.get(caller.workspace_id, collection) if collection else None
+    within = await services.knowledge.collections.named(caller.workspace_id, collection) if collection else None
     page = await services.knowledge.documents.page(
         caller.workspace_id,
         collection_id=None if within is None else within.id,
@@ -178,12 +191,15 @@ async def reindex_document(document_id: DocumentId, request: Request, caller: Ed
     """Have a document indexed again: with what its collection says now. What is searched stays until that is done."""
     documents = services.knowledge.documents
     found = await documents.get(caller.workspace_id, document_id)
-    if found.status in (DocumentStatus.PENDING, DocumentStatus.PROCESSING):
-        fields = {"state": found.status.value, "execution_id": str(found.execution_id)}
-        raise Conflict(f"the document is {found.status.value} already", "document_under_way", fields)
+    await services.acceptor.require_room(caller.workspace_id)
     execution_id = (new_ids(request) or new_id)()
-    await documents.assign(caller.workspace_id, document_id, execution_id)
-    await _execute(services, found, caller.user_id, execution_id)
+    former = await documents.assign(caller.workspace_id, document_id, execution_id)
+    try:
+        await _execute(services, found, caller.user_id, execution_id)
+    except RayloomError:
+        if former is not None:
+            await _undo(documents.unassign(caller.workspace_id, document_id, execution_id, former))
+        raise
     return answer(views.document_view(await documents.get(caller.workspace_id, document_id)), HTTPStatus.ACCEPTED)
 
 
@@ -199,8 +215,8 @@ async def delete_document(document_id: DocumentId, caller: Editor, services: Ask
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-async def _execute(services: Services, document: Document, user_id: UUID, execution_id: UUID | None) -> None:
-    collection = await services.knowledge.collections.get(document.workspace_id, str(document.collection_id))
+async def _execute(services: Services, document: Document, user_id: UUID, execution_id: UUID) -> None:
+    collection = await services.knowledge.collections.get(document.workspace_id, document.collection_id)
     await internal.execute(
         services,
         document.workspace_id,
@@ -210,3 +226,9 @@ async def _execute(services: Services, document: Document, user_id: UUID, execut
         internal.INDEXING,
         identity=execution_id,
     )
+
+
+async def _undo(undoing: Awaitable[None]) -> None:
+    """Take back what was made for an execution that was refused. Without the database it stays, and is shown as failed after a while."""
+    with suppress(StoreUnavailable):
+        await undoing

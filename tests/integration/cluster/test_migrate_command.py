@@ -36,7 +36,7 @@ def test_a_given_database_is_migrated_and_the_revisions_are_told(
     away = rayloom(monkeypatch, capsys, "migrate")
     run_sql(postgres_server.dsn, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
-    assert (first[0], json.loads(first[1])) == (0, {"before": None, "after": "0011"})
-    assert "at revision 0011 already" in again[1]
+    assert (first[0], json.loads(first[1])) == (0, {"before": None, "after": "0012"})
+    assert "at revision 0012 already" in again[1]
     assert away[0] == 1
     assert "the database does not answer" in away[2]

@@ -45,7 +45,7 @@ def test_migrating_again_changes_nothing(dsn: str) -> None:
     migrate(dsn)
 
     assert partitions(dsn) == before
-    assert run_sql(dsn, "SELECT version_num FROM alembic_version") == [("0011",)]
+    assert run_sql(dsn, "SELECT version_num FROM alembic_version") == [("0012",)]
     assert run_sql(dsn, "SELECT count(*) FROM pg_extension WHERE extname = 'vector'") == [(1,)]
 
 

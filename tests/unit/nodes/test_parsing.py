@@ -3,7 +3,7 @@
 import pytest
 
 from nodes.parsing import FileReader, file_type_of
-from nodes.parsing.reader import Refused, decoded, json_text, table_text
+from nodes.parsing.reader import Refused, decoded, json_text, read, said_charset, table_text
 from tests.documents import docx, locked_pdf, pdf
 from workflow.errors import BadInput, NodeError
 from workflow.knowledge import FileType, Page
@@ -24,6 +24,8 @@ from workflow.knowledge import FileType, Page
         ("a.htm", b"<p>", FileType.HTML),
         ("page", b"  <!DOCTYPE HTML><p>", FileType.HTML),
         ("a.txt", "wide".encode("utf-16"), FileType.TXT),
+        ("page", "<!doctype html><p>".encode("utf-16"), FileType.HTML),
+        ("page", "<html>".encode("utf-8-sig"), FileType.HTML),
     ],
 )
 def test_what_a_file_is(name, content, found):
@@ -66,6 +68,65 @@ def test_text_without_a_mark_that_is_no_utf_8_is_latin():
 
 def test_a_table_is_lines_that_mean_something_by_themselves():
     assert table_text("a;b\n1;\n;2\n\n3;4\n") == "a: 1\nb: 2\na: 3; b: 4"
+
+
+def test_cells_beyond_the_first_line_have_the_number_of_their_column():
+    assert (
+        table_text("a,b\n1,2,kept,4\n5,6\n,,7\n") == "a: 1; b: 2; column 3: kept; column 4: 4\na: 5; b: 6\ncolumn 3: 7"
+    )
+
+
+@pytest.mark.parametrize("text", ["a,b\n", "a,b", "a,b\n,\n \n"])
+def test_a_table_of_nothing_but_names_says_so(text):
+    with pytest.raises(Refused) as caught:
+        table_text(text)
+    assert (caught.value.code, "names its columns" in str(caught.value)) == ("file_without_text", True)
+
+
+def test_a_line_wider_than_any_table_is_refused():
+    with pytest.raises(Refused) as caught:
+        table_text("a,b\n" + "1," * 2_000)
+    assert caught.value.code == "file_too_wide"
+
+
+PAGE = "<html><head>{}</head><body><p>Zürich kostet 5 €</p></body></html>"
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding"),
+    [
+        ("", "utf-8"),
+        ("", "utf-8-sig"),
+        ("", "utf-16"),
+        ("", "cp1252"),
+        ('<meta charset="windows-1252">', "cp1252"),
+        ("<META CHARSET=iso-8859-1>", "cp1252"),
+        ('<meta http-equiv="Content-Type" content="text/html; charset=ISO-8859-15">', "iso-8859-15"),
+        ("<meta charset=utf-16>", "utf-8"),
+        ("<meta charset=unicode_escape>", "utf-8"),
+        ("<meta charset=no-such-thing>", "utf-8"),
+    ],
+)
+def test_a_page_is_read_as_what_it_says_it_is_encoded_in(head, encoding):
+    found = read("html", PAGE.format(head).encode(encoding))
+
+    assert found["pages"][0]["text"].strip() == "Zürich kostet 5 €"
+
+
+def test_other_alphabets_are_read_as_they_say():
+    page = '<html><meta charset="shift_jis"><body>織機</body></html>'.encode("shift_jis")
+    xhtml = '<?xml version="1.0" encoding="koi8-r"?><html><body>станок</body></html>'.encode("koi8-r")
+
+    assert [said_charset(each) for each in (page, xhtml, b"<p>")] == ["shift_jis", "koi8-r", ""]
+    assert "織機" in read("html", page)["pages"][0]["text"]
+    assert "станок" in read("html", xhtml)["pages"][0]["text"]
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"\\udfff": 1}'])
+async def test_json_with_half_a_character_is_corrupt(text):
+    with pytest.raises(NodeError) as caught:
+        await FileReader().read(FileType.JSON, text.encode(), 20_000)
+    assert caught.value.code == "file_corrupt"
 
 
 def test_json_is_a_value_a_line_and_too_deep_is_refused():
