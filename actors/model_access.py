@@ -98,7 +98,7 @@ class ModelAccess:
         self, provider: str, model: str, request: ChatRequest, on_text: OnText | None
     ) -> ChatResult:
         gathering, ran = Gathering(), None
-        async for told in self._hosted.chunks(self._config.language_named(model), request, Gpu.PREFERRED):
+        async for told in self._hosted.chunks(self._config.language_named(model), request, request.gpu):
             if isinstance(told, Ran):
                 ran = told
                 continue

@@ -109,6 +109,7 @@ def request_of(
         max_tokens=config.get("max_tokens"),
         seed=config.get("seed"),
         timeout_ms=context.timeout_ms,
+        gpu=context.gpu,
         **more,
     )
 
