@@ -187,9 +187,9 @@ async def test_a_call_waits_until_it_is_known_what_was_used():
 def test_what_no_price_is_known_for_has_no_cost():
     from workflow.ledger import cost_of
 
-    assert cost_of(PRICES, "openai", "gpt", Usage(prompt=5)) is None
-    assert cost_of(PRICES, "hosted", "any", Usage(prompt=1_000_000)) == 1
-    assert cost_of(PRICES, "words", "words", Usage(prompt=500_000, completion=100_000)) == 2
+    assert cost_of(PRICES, "openai", ["gpt"], Usage(prompt=5)) is None
+    assert cost_of(PRICES, "hosted", ["any"], Usage(prompt=1_000_000)) == 1
+    assert cost_of(PRICES, "words", ["words"], Usage(prompt=500_000, completion=100_000)) == 2
 
 
 async def test_effects_of_a_run_are_found_by_their_names():
