@@ -32,6 +32,24 @@ OF_MODELS = (
         ),
     ),
     Mutant(
+        name="tools-of-an-agent-keep-their-secrets",
+        why="a viewer reads the password in the node that a tool of an agent is",
+        file="workflow/secrets.py",
+        old="            if held and at != place and _is_node(value):\n",
+        new="            if False:\n",
+        tests=("tests/unit/workflow/test_secrets.py::test_a_secret_is_hidden_wherever_it_stands",),
+    ),
+    Mutant(
+        name="what-stands-for-a-secret-is-stored",
+        why="a document that a viewer was shown, written back, replaces the key in it",
+        file="workflow/compile.py",
+        old="        for place in hidden_places(config):\n",
+        new="        for place in ():\n",
+        tests=(
+            "tests/unit/workflow/test_secrets.py::test_a_document_that_was_shown_without_its_secrets_is_not_stored",
+        ),
+    ),
+    Mutant(
         name="answer-used-before-it-is-kept",
         why="a crash between an answer and its use pays for the answer again",
         file="nodes/chats.py",
