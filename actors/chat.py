@@ -21,6 +21,8 @@ CHARS_PER_TOKEN = 4
 """For estimates, where a provider does not count: about right for English."""
 TOO_LONG = ("context_length", "maximum context length", "prompt is too long", "input token count")
 """How OpenAI's wire, Anthropic and Gemini say that messages are too long for the model."""
+SCHEMA_WORDS = ("JSON schema error", "failed to parse grammar", "Invalid schema for")
+"""How llama.cpp and OpenAI say that they can write nothing by a schema."""
 REASONS = {
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
@@ -195,6 +197,10 @@ def error_of(error: Any) -> NodeError:
         )
     if "content_filter" in kind or "content_policy" in kind:
         return NodeError(f"the provider's filter refused it: {message}", "content_filtered", {"retryable": False})
+    if any(words in message for words in SCHEMA_WORDS):
+        return NodeError(
+            f"the model cannot write by this schema: {message}", "schema_unsupported", {"retryable": False}
+        )
     status = told.get("code")
     retryable = isinstance(status, int) and status >= 500
     return NodeError(f"the model refused the request: {message}", "model_failed", {"retryable": retryable})

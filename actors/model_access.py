@@ -7,7 +7,7 @@ import httpx2
 
 from actors import anthropic_chat, gemini_chat, openai_chat
 from actors.chat import Gathering
-from actors.models import Adapter, HostedLanguageModel, LoadedModel, ModelsConfig
+from actors.models import Adapter, HostedLanguageModel, LoadedModel, ModelsConfig, Provider
 from actors.provider_errors import key_for, without_key
 from actors.under_way import UnderWay
 from workflow.errors import NodeError
@@ -86,6 +86,7 @@ class ModelAccess:
         if not model:
             fields = {"provider": provider.name, "retryable": False}
             raise NodeError(f"{provider.name} has no model of its own: name one", "model_unknown", fields)
+        _check_abilities(provider, model, request)
         under_way.asks(provider.name, model)
         if provider.adapter is Adapter.HOSTED:
             return await self._hosted_answer(provider.name, model, request, on_text, under_way)
@@ -125,3 +126,14 @@ class ModelAccess:
             ran=ran,
             tool_calls=gathering.tool_calls,
         )
+
+
+def _check_abilities(provider: Provider, model: str, request: ChatRequest) -> None:
+    """Refuse what the models of a provider cannot do. Raises `NodeError`: `tools_unsupported`, `images_unsupported`."""
+    sees = any(message.images for message in request.messages)
+    for wanted, can, what in ((bool(request.tools), provider.tools, "tools"), (sees, provider.images, "images")):
+        if wanted and not can:
+            message = f"{model} of {provider.name} knows no {what} (`models.providers.{provider.name}.{what}`)"
+            raise NodeError(
+                message, f"{what}_unsupported", {"provider": provider.name, "model": model, "retryable": False}
+            )

@@ -127,6 +127,10 @@ class Provider:
     base_url: str = ""
     model: str = ""
     wire: Wire = field(default_factory=Wire)
+    tools: bool = True
+    """Whether its models can call tools."""
+    images: bool = True
+    """Whether they can see."""
     api_key: str = field(default="", repr=False)
 
 

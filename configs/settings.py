@@ -212,6 +212,8 @@ class ProviderSettings(_Section):
     base_url: str = ""
     model: str = ""
     wire: WireSettings = WireSettings()
+    tools: bool = True
+    images: bool = True
 
 
 class PriceSettings(_Section):

@@ -107,7 +107,8 @@ class UsageOut(Described):
 def call(row: CallRow) -> dict[str, Any]:
     """Return a call."""
     written = asdict(row)
-    return {**written, "at": written.pop("created_at")}
+    at = written.pop("created_at")
+    return {**written, "at": at}
 
 
 def total(found: UsageSum) -> dict[str, Any]:

@@ -230,7 +230,8 @@ class Chat(Protocol):
         """Return the whole answer; with `on_text`, its pieces are told as they come.
 
         Raises `NodeError`: `model_unknown`, `provider_unknown`, `provider_refused` (401, 403), `provider_limited` (429),
-        `provider_failed` (5xx, no connection), `context_too_long`, `content_filtered`, `model_failed`, and of models that the cluster
+        `provider_failed` (5xx, no connection), `context_too_long`, `content_filtered`, `schema_unsupported`, `tools_unsupported`,
+        `images_unsupported`, `model_failed`, and of models that the cluster
         holds what `Embedder.embed` raises.
         """
         ...

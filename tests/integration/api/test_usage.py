@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from serve_app.usage_views import ModelCallOut
 from tests.conftest import run_sql
 from tests.integration.api.conftest import MODELS, Api, rows_in
 from tests.integration.api.test_documents import LOOM, found, indexed
@@ -45,6 +46,7 @@ async def test_the_calls_of_an_execution_are_listed_with_what_they_used(api: Api
     rest = (await api.call("GET", f"executions/{execution['id']}/model-calls?cursor={first['next_cursor']}")).json()
 
     call, other = whole["items"]
+    assert call.keys() == ModelCallOut.model_fields.keys()
     assert (call["node_id"], call["run_index"], call["attempt"], call["kind"], other["node_id"]) == (
         "a",
         0,

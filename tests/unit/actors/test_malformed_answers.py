@@ -42,7 +42,7 @@ WHOLE = {"openai": RECORDED, "anthropic": ANTHROPIC, "gemini": GEMINI}
 EVENTS = {name: [*whole, *CALLING[name]] for name, whole in WHOLE.items()}
 CODES = {
     "provider_failed", "provider_refused", "provider_limited", "model_failed", "model_unknown", "content_filtered",
-    "context_too_long",
+    "context_too_long", "schema_unsupported",
 }  # fmt: skip
 
 JSON = some.recursive(
