@@ -47,6 +47,8 @@ class OnBehalf:
 
     workspace_id: UUID
     execution_id: UUID | None = None
+    depth: int = 0
+    """How many executions are above it."""
     workflow_id: UUID | None = None
     user_id: UUID | None = None
     node_id: str = ""
@@ -161,6 +163,7 @@ class RecordedModelsOf:
         behalf = OnBehalf(
             workspace_id=claimed.workspace_id,
             execution_id=claimed.id,
+            depth=claimed.depth,
             workflow_id=claimed.workflow_id,
             user_id=claimed.triggered_by,
             node_id=node_id,
@@ -172,11 +175,17 @@ class RecordedModelsOf:
     def on_behalf(self, behalf: OnBehalf, budget: Budget = UNLIMITED) -> Models:
         """Return the models for somebody. `budget` is of the execution, where there is one."""
         execution = UNLIMITED if behalf.execution_id is None else self.budgets.execution.within(budget)
-        budgets = replace(self.budgets, execution=execution)
+        above = self.budgets.execution if behalf.depth else UNLIMITED
+        budgets = replace(self.budgets, execution=execution, above=above)
 
         async def allow() -> None:
-            if budgets.any:
-                budgets.check(await patiently(lambda: self.ledger.spent(behalf.workspace_id, behalf.execution_id)))
+            # Only the database knows the budgets of the workflows above.
+            if budgets.any or behalf.depth:
+                every = above != UNLIMITED
+                spent = await patiently(
+                    lambda: self.ledger.spent(behalf.workspace_id, behalf.execution_id, every=every)
+                )
+                budgets.check(spent)
 
         return RecordedModels(self.access, allow, self._note, behalf, self.prices, self.new_id)
 

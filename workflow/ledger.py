@@ -73,6 +73,9 @@ class Ledger(Protocol):
         """Note a call; durable when this returns. Raises `StoreUnavailable`."""
         ...
 
-    async def spent(self, workspace_id: UUID, execution_id: UUID | None) -> Spent:
-        """Return what the noted calls of an execution used, and those of its workspace on this day. Raises `StoreUnavailable`."""
+    async def spent(self, workspace_id: UUID, execution_id: UUID | None, *, every: bool = False) -> Spent:
+        """Return what the noted calls of an execution and of those around it used, and those of its workspace on this day.
+
+        Of those above it only those whose workflows have a budget, or with `every` all. Raises `StoreUnavailable`.
+        """
         ...
