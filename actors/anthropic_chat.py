@@ -11,8 +11,10 @@ import httpx2
 
 from actors import event_chat
 from actors.chat import estimate, object_of, split_data_address
+from actors.event_fields import count_of, object_at, text_of
 from actors.models import Provider
 from actors.provider_errors import key_for, of_status
+from actors.under_way import UnderWay
 from workflow.models import ChatRequest, ChatResult, FinishReason, Message, OnText, Role, ToolCall, Usage
 
 VERSION = "2023-06-01"
@@ -42,7 +44,12 @@ STATUS_OF = {
 
 
 async def answer(
-    provider: Provider, request: ChatRequest, model: str, client: httpx2.AsyncClient, on_text: OnText | None
+    provider: Provider,
+    request: ChatRequest,
+    model: str,
+    client: httpx2.AsyncClient,
+    on_text: OnText | None,
+    under_way: UnderWay,
 ) -> ChatResult:
     """Ask the provider; the client guards the way. Raises `NodeError` as `workflow.models.Chat.answer` does."""
     sent = client.build_request(
@@ -57,7 +64,7 @@ async def answer(
         timeout=request.timeout_ms / 1000,
     )
     into = Gathering(provider.name, model, answers_by_tool=_answers_by_tool(request))
-    return await event_chat.answer(provider, request, client, on_text, sent=sent, into=into)
+    return await event_chat.answer(provider, request, client, on_text, sent=sent, into=into, under_way=under_way)
 
 
 def _answers_by_tool(request: ChatRequest) -> bool:
@@ -142,34 +149,33 @@ class Gathering:
     _blocks: dict[int, _Block] = field(default_factory=dict)
 
     def take(self, event: Mapping[str, Any]) -> str:
-        """Take an event and return the text that it adds. Raises `NodeError` where it is an error."""
+        """Take an event and return the text that it adds. Raises `NodeError` where it is an error, and `Malformed`."""
         kind = event.get("type")
         if kind == "error":
-            error = event.get("error") or {}
-            raise of_status(self.provider, STATUS_OF.get(error.get("type", ""), 500), {"error": error}, {})
+            error = object_at(event, "error")
+            raise of_status(self.provider, STATUS_OF.get(text_of(error, "type"), 500), {"error": dict(error)}, {})
         if kind == "message_start":
-            message = event.get("message") or {}
-            self.model = message.get("model") or self.model
-            self._count(message.get("usage") or {})
+            message = object_at(event, "message")
+            self.model = text_of(message, "model") or self.model
+            self._count(object_at(message, "usage"))
         elif kind == "content_block_start":
-            block = event.get("content_block") or {}
-            made = _Block(block.get("type", ""), block.get("id", ""), block.get("name", ""))
-            self._blocks[event.get("index", 0)] = made
-            return self._text(block.get("text") or "")
+            block = object_at(event, "content_block")
+            made = _Block(text_of(block, "type"), text_of(block, "id"), text_of(block, "name"))
+            self._blocks[count_of(event, "index")] = made
+            return self._text(text_of(block, "text"))
         elif kind == "content_block_delta":
-            return self._delta(event.get("index", 0), event.get("delta") or {})
+            return self._delta(count_of(event, "index"), object_at(event, "delta"))
         elif kind == "message_delta":
-            reason = (event.get("delta") or {}).get("stop_reason")
-            if reason:
+            if reason := text_of(object_at(event, "delta"), "stop_reason"):
                 self.finish_reason = REASONS.get(reason, FinishReason.STOP)
-            self._count(event.get("usage") or {})
+            self._count(object_at(event, "usage"))
         return ""
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> str:
         if delta.get("type") == "text_delta":
-            return self._text(delta.get("text") or "")
+            return self._text(text_of(delta, "text"))
         if delta.get("type") == "input_json_delta":
-            piece = delta.get("partial_json") or ""
+            piece = text_of(delta, "partial_json")
             block = self._blocks.setdefault(index, _Block("tool_use"))
             block.arguments += piece
             if self.answers_by_tool and block.name == ANSWER_TOOL:
@@ -182,9 +188,9 @@ class Gathering:
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         if "input_tokens" in usage:
-            cached = (usage.get("cache_creation_input_tokens") or 0) + (usage.get("cache_read_input_tokens") or 0)
-            self._prompt = (usage["input_tokens"] or 0) + cached
-        self._completion = usage.get("output_tokens") or self._completion
+            cached = count_of(usage, "cache_creation_input_tokens") + count_of(usage, "cache_read_input_tokens")
+            self._prompt = count_of(usage, "input_tokens") + cached
+        self._completion = count_of(usage, "output_tokens") or self._completion
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:

@@ -9,15 +9,20 @@ from typing import Any
 
 import orjson
 
+from actors.event_fields import count_of, object_at, objects_at, text_of
 from actors.models import JsonOutput, Wire
 from workflow.errors import NodeError
 from workflow.models import ChatRequest, FinishReason, Message, Role, ToolCall, Usage
 
 ONLY_JSON = "Answer with JSON that satisfies this JSON Schema, and with nothing else: {schema}"
+REASON_CHARS_MAX = 500
+"""Of what a provider says is wrong."""
 CHARS_PER_TOKEN = 4
 """For estimates, where a provider does not count: about right for English."""
 TOO_LONG = ("context_length", "maximum context length", "prompt is too long", "input token count")
 """How OpenAI's wire, Anthropic and Gemini say that messages are too long for the model."""
+SCHEMA_WORDS = ("JSON schema error", "failed to parse grammar", "Invalid schema for")
+"""How llama.cpp and OpenAI say that they can write nothing by a schema."""
 REASONS = {
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
@@ -108,35 +113,38 @@ class _Call:
 class Gathering:
     """An answer that comes in chunks. `take` each, then ask for the parts."""
 
+    model: str = ""
     content: str = ""
     finish_reason: FinishReason | None = None
     _usage: Usage | None = None
     _calls: dict[int, _Call] = field(default_factory=dict)
 
     def take(self, chunk: Mapping[str, Any]) -> str:
-        """Take a chunk and return the text that it adds. Raises `NodeError` where it is an error."""
+        """Take a chunk and return the text that it adds. Raises `NodeError` where it is an error, and `Malformed`."""
         if chunk.get("error"):
             raise error_of(chunk["error"])
-        usage = chunk.get("usage")
-        if usage:
-            self._usage = Usage(prompt=usage.get("prompt_tokens") or 0, completion=usage.get("completion_tokens") or 0)
-        for choice in (chunk.get("choices") or ())[:1]:
-            delta = choice.get("delta") or {}
-            self._take_calls(delta.get("tool_calls") or ())
-            if choice.get("finish_reason"):
-                self.finish_reason = REASONS.get(choice["finish_reason"], FinishReason.STOP)
-            text = delta.get("content") or ""
+        self.model = text_of(chunk, "model") or self.model
+        if usage := object_at(chunk, "usage"):
+            self._usage = Usage(
+                prompt=count_of(usage, "prompt_tokens"), completion=count_of(usage, "completion_tokens")
+            )
+        for choice in objects_at(chunk, "choices")[:1]:
+            delta = object_at(choice, "delta")
+            self._take_calls(objects_at(delta, "tool_calls"))
+            if reason := text_of(choice, "finish_reason"):
+                self.finish_reason = REASONS.get(reason, FinishReason.STOP)
+            text = text_of(delta, "content")
             self.content += text
             return text
         return ""
 
     def _take_calls(self, deltas: Sequence[Mapping[str, Any]]) -> None:
         for delta in deltas:
-            call = self._calls.setdefault(delta.get("index") or 0, _Call())
-            function = delta.get("function") or {}
-            call.id = delta.get("id") or call.id
-            call.name = function.get("name") or call.name
-            call.arguments += function.get("arguments") or ""
+            call = self._calls.setdefault(count_of(delta, "index"), _Call())
+            function = object_at(delta, "function")
+            call.id = text_of(delta, "id") or call.id
+            call.name = text_of(function, "name") or call.name
+            call.arguments += text_of(function, "arguments")
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
@@ -181,13 +189,18 @@ def split_data_address(image: str) -> tuple[str, str]:
 def error_of(error: Any) -> NodeError:
     """Return the node's error for an error object of the wire."""
     told = error if isinstance(error, Mapping) else {"message": str(error)}
-    message, kind = str(told.get("message") or "no reason given"), str(told.get("type") or told.get("code") or "")
+    message = str(told.get("message") or "no reason given")[:REASON_CHARS_MAX]
+    kind = str(told.get("type") or told.get("code") or "")
     if "context" in kind or any(words in message for words in TOO_LONG):
         return NodeError(
             f"the messages are too long for the model: {message}", "context_too_long", {"retryable": False}
         )
     if "content_filter" in kind or "content_policy" in kind:
         return NodeError(f"the provider's filter refused it: {message}", "content_filtered", {"retryable": False})
+    if any(words in message for words in SCHEMA_WORDS):
+        return NodeError(
+            f"the model cannot write by this schema: {message}", "schema_unsupported", {"retryable": False}
+        )
     status = told.get("code")
     retryable = isinstance(status, int) and status >= 500
     return NodeError(f"the model refused the request: {message}", "model_failed", {"retryable": retryable})

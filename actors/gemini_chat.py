@@ -12,8 +12,10 @@ import orjson
 
 from actors import event_chat
 from actors.chat import estimate, object_of, split_data_address
+from actors.event_fields import count_of, object_at, objects_at, text_of
 from actors.models import Provider
 from actors.provider_errors import key_for, of_status
+from actors.under_way import UnderWay
 from workflow.errors import NodeError
 from workflow.models import ChatRequest, ChatResult, FinishReason, Message, OnText, Role, ToolCall, Usage
 
@@ -22,7 +24,12 @@ REFUSED = frozenset({"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITE
 
 
 async def answer(
-    provider: Provider, request: ChatRequest, model: str, client: httpx2.AsyncClient, on_text: OnText | None
+    provider: Provider,
+    request: ChatRequest,
+    model: str,
+    client: httpx2.AsyncClient,
+    on_text: OnText | None,
+    under_way: UnderWay,
 ) -> ChatResult:
     """Ask the provider; the client guards the way. Raises `NodeError` as `workflow.models.Chat.answer` does."""
     base_url = (request.base_url or provider.base_url).rstrip("/")
@@ -35,7 +42,7 @@ async def answer(
         timeout=request.timeout_ms / 1000,
     )
     into = Gathering(provider.name, model)
-    return await event_chat.answer(provider, request, client, on_text, sent=sent, into=into)
+    return await event_chat.answer(provider, request, client, on_text, sent=sent, into=into, under_way=under_way)
 
 
 def payload_of(request: ChatRequest) -> dict[str, Any]:
@@ -112,35 +119,36 @@ class Gathering:
     _calls: list[ToolCall] = field(default_factory=list)
 
     def take(self, event: Mapping[str, Any]) -> str:
-        """Take an event and return the text that it adds. Raises `NodeError` where it is an error."""
+        """Take an event and return the text that it adds. Raises `NodeError` where it is an error, and `Malformed`."""
         if event.get("error"):
             code = event["error"].get("code") if isinstance(event["error"], dict) else None
             raise of_status(self.provider, code if isinstance(code, int) else 500, dict(event), {})
-        if reason := (event.get("promptFeedback") or {}).get("blockReason"):
+        if reason := text_of(object_at(event, "promptFeedback"), "blockReason"):
             fields = {"provider": self.provider, "retryable": False}
             raise NodeError(f"{self.provider} refuses the messages: {reason}", "content_filtered", fields)
-        self.model = event.get("modelVersion") or self.model
-        self._count(event.get("usageMetadata") or {})
+        self.model = text_of(event, "modelVersion") or self.model
+        self._count(object_at(event, "usageMetadata"))
         added = ""
-        for candidate in (event.get("candidates") or ())[:1]:
-            for part in (candidate.get("content") or {}).get("parts") or ():
+        for candidate in objects_at(event, "candidates")[:1]:
+            for part in objects_at(object_at(candidate, "content"), "parts"):
                 added += self._part(part)
-            if reason := candidate.get("finishReason"):
+            if reason := text_of(candidate, "finishReason"):
                 self.finish_reason = self._reason(reason)
         self.content += added
         return added
 
     def _part(self, part: Mapping[str, Any]) -> str:
-        if call := part.get("functionCall"):
+        if call := object_at(part, "functionCall"):
+            name = text_of(call, "name")
             self._calls.append(
                 ToolCall(
-                    id=call.get("id") or f"call_{len(self._calls)}_{call.get('name', '')}",
-                    name=call.get("name", ""),
-                    arguments=orjson.dumps(call.get("args") or {}).decode(),
-                    signature=part.get("thoughtSignature", ""),
+                    id=text_of(call, "id") or f"call_{len(self._calls)}_{name}",
+                    name=name,
+                    arguments=orjson.dumps(object_at(call, "args")).decode(),
+                    signature=text_of(part, "thoughtSignature"),
                 )
             )
-        return "" if part.get("thought") else part.get("text") or ""
+        return "" if part.get("thought") else text_of(part, "text")
 
     def _reason(self, reason: str) -> FinishReason:
         if reason == LENGTH:
@@ -151,8 +159,8 @@ class Gathering:
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         if "promptTokenCount" in usage:
-            completion = (usage.get("candidatesTokenCount") or 0) + (usage.get("thoughtsTokenCount") or 0)
-            self._usage = Usage(prompt=usage["promptTokenCount"] or 0, completion=completion)
+            completion = count_of(usage, "candidatesTokenCount") + count_of(usage, "thoughtsTokenCount")
+            self._usage = Usage(prompt=count_of(usage, "promptTokenCount"), completion=completion)
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:

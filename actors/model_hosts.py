@@ -21,6 +21,7 @@ from actors.language import LanguageModel
 from actors.logging import configure_logging
 from actors.models import HostedLanguageModel, HostedModel, LoadedModel, ModelsConfig
 from actors.packages import require_own_packages
+from actors.room import has_gpu_for
 from actors.scoring import ScoringModel
 from store.writer import GroupWriter
 from workflow.errors import NodeError
@@ -210,10 +211,17 @@ def _deployment(replica: type, model: HostedModel, *, gpu: bool, ongoing_max: in
             "target_ongoing_requests": max(1, ongoing_max // 2),
             "downscale_delay_s": model.idle_s,
         },
-        ray_actor_options={"num_cpus": 0, "num_gpus": model.gpu if gpu else 0},
+        ray_actor_options=_actor_options(model, gpu=gpu),
         graceful_shutdown_timeout_s=5,
     )(replica)
     return deployed.bind(model)
+
+
+def _actor_options(model: HostedModel, *, gpu: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {"num_cpus": 0, "num_gpus": model.gpu if gpu else 0}
+    if gpu and model.accelerator:
+        options["accelerator_type"] = model.accelerator
+    return options
 
 
 class RayModels:
@@ -223,7 +231,7 @@ class RayModels:
         self._config = config
         self._now_s = now_s
         self._handles: dict[str, Any] = {}
-        self._gpus = (float("-inf"), 0.0)
+        self._hosts: tuple[float, Sequence[Mapping[str, float]]] = (float("-inf"), ())
 
     async def embed(
         self,
@@ -297,11 +305,9 @@ class RayModels:
         return found
 
     async def _handle(self, kind: str, model: HostedModel, gpu: Gpu) -> Any:
-        there = model.gpu > 0 and gpu is not Gpu.NONE and await self._cluster_gpus() >= model.gpu
+        there = gpu is not Gpu.NONE and has_gpu_for(model, await self._cluster_hosts())
         if gpu is Gpu.REQUIRED and not there:
-            why = "this model is not configured to use one" if not model.gpu else "no host of the cluster has one"
-            fields = {"model": model.source.name, "retryable": False}
-            raise NodeError(f"a GPU is required for {model.source.name}, but {why}", "gpu_unavailable", fields)
+            raise _no_gpu(model)
         name = application_name(kind, model.source.name, gpu=there)
         if name not in self._handles:
             from ray import serve
@@ -309,14 +315,23 @@ class RayModels:
             self._handles[name] = await asyncio.to_thread(serve.get_app_handle, name)
         return self._handles[name]
 
-    async def _cluster_gpus(self) -> float:
-        """Return how many GPUs the largest host has; asked anew every few seconds."""
-        at_s, count = self._gpus
+    async def _cluster_hosts(self) -> Sequence[Mapping[str, float]]:
+        """Return the resources of each host; asked anew every few seconds."""
+        at_s, hosts = self._hosts
         if self._now_s() - at_s > GPUS_KNOWN_S:
-            hosts = await asyncio.to_thread(ray.nodes)
-            count = max((host["Resources"].get("GPU", 0.0) for host in hosts if host["Alive"]), default=0.0)
-            self._gpus = (self._now_s(), count)
-        return count
+            found = await asyncio.to_thread(ray.nodes)
+            hosts = [host["Resources"] for host in found if host["Alive"]]
+            self._hosts = (self._now_s(), hosts)
+        return hosts
+
+
+def _no_gpu(model: HostedModel) -> NodeError:
+    of_type = f" of type {model.accelerator}" if model.accelerator else ""
+    why = (
+        f"no host of the cluster has {model.gpu:g}{of_type}" if model.gpu else "this model is not configured to use one"
+    )
+    fields = {"model": model.source.name, "retryable": False}
+    return NodeError(f"a GPU is required for {model.source.name}, but {why}", "gpu_unavailable", fields)
 
 
 async def _named(asking: Any) -> Any:

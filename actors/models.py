@@ -49,10 +49,14 @@ class ModelSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostedModel:
-    """A model that replicas hold. `gpu` is the share of a GPU of each replica on one; 0: it never uses one."""
+    """A model that replicas hold. `gpu` is the share of a GPU of each replica on one; 0: it never uses one.
+
+    `accelerator` is the type that the GPU must have, by Ray's name for it; empty for any.
+    """
 
     source: ModelSource
     gpu: float = 0.0
+    accelerator: str = ""
     replicas_max: int = 1
     queued_max: int = 1_000
     idle_s: float = 600.0
@@ -123,6 +127,10 @@ class Provider:
     base_url: str = ""
     model: str = ""
     wire: Wire = field(default_factory=Wire)
+    tools: bool = True
+    """Whether its models can call tools."""
+    images: bool = True
+    """Whether they can see."""
     api_key: str = field(default="", repr=False)
 
 

@@ -1,5 +1,6 @@
 """What can go wrong with a provider of language models, as errors of nodes: a code for each thing that somebody can do about it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from workflow.errors import NodeError
 
 TEXT_MAX = 500
 HIDDEN = "***"
+KEY_CHARS_MIN = 8
+"""A key as long as this is hidden wherever it stands, a shorter one only as a word of its own."""
 KEY_REFUSED = "API_KEY_INVALID"
 """The reason that Gemini gives with a 400 for a wrong key."""
 
@@ -20,7 +23,7 @@ def of_status(provider: str, status: int, body: Any, headers: Mapping[str, str])
     told = body.get("error", body) if isinstance(body, dict) else {"message": str(body or "no reason given")[:TEXT_MAX]}
     named = error_of({**(told if isinstance(told, dict) else {"message": str(told)}), "code": _code(told)})
     fields: dict[str, Any] = {"provider": provider, "status": status, "retryable": False}
-    if named.code in ("context_too_long", "content_filtered"):
+    if named.code in ("context_too_long", "content_filtered", "schema_unsupported"):
         return NodeError(named.message, named.code, fields)
     reason = str(told.get("message") or told)[:TEXT_MAX] if isinstance(told, dict) else str(told)[:TEXT_MAX]
     message = f"{provider} answers {status}: {reason}"
@@ -74,4 +77,10 @@ def without_key(error: NodeError, key: str) -> NodeError:
     """Return an error that does not say the key: some providers repeat in their answer what they were sent."""
     if not key or key not in error.message:
         return error
-    return NodeError(error.message.replace(key, HIDDEN), error.code, error.fields)
+    # A short key may be a part of any word, and would garble the message.
+    told = error.message.replace(key, HIDDEN) if len(key) >= KEY_CHARS_MIN else _without_word(error.message, key)
+    return NodeError(told, error.code, error.fields)
+
+
+def _without_word(message: str, word: str) -> str:
+    return re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", HIDDEN, message)

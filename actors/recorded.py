@@ -1,14 +1,16 @@
-"""The models as one attempt of a node sees them: every call that was answered is noted before the node hears of it, and none is made
-once a budget is used up."""
+"""The models as one attempt of a node sees them: every call that was answered is noted before the node hears of it, one that broke
+off is noted with an estimate, and none is made once a budget is used up."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from actors.drafting import Drafting
 from actors.outside import patiently
+from actors.under_way import UnderWay
 from workflow.budgets import UNLIMITED, Budget, Budgets
 from workflow.conversations import Conversations, NoConversations
 from workflow.drafts import Drafts, NoDrafts
@@ -19,18 +21,22 @@ from workflow.models import (
     DEFAULT_MODEL,
     ChatRequest,
     ChatResult,
+    Embedder,
     Gpu,
     Models,
     NoModels,
     OnText,
     Purpose,
     Ran,
+    Reranker,
     Scores,
     Usage,
     Vectors,
 )
 from workflow.ports import Claimed
 
+NOTE_S = 5.0
+"""How long a call that broke off, or somebody who is cancelled, waits for its note at most; it is written later, then."""
 HOSTED = "hosted"
 """The provider of what replicas of the cluster compute."""
 
@@ -41,11 +47,21 @@ class OnBehalf:
 
     workspace_id: UUID
     execution_id: UUID | None = None
+    depth: int = 0
+    """How many executions are above it."""
     workflow_id: UUID | None = None
     user_id: UUID | None = None
     node_id: str = ""
     run_index: int = 0
     attempt: int = 0
+
+
+class Access(Embedder, Reranker, Protocol):
+    """The way to all models, which tells what it knows of a call that is under way."""
+
+    async def answer(self, request: ChatRequest, on_text: OnText | None, under_way: UnderWay) -> ChatResult:
+        """As `workflow.models.Chat.answer`."""
+        ...
 
 
 class ModelsOf(Protocol):
@@ -117,7 +133,7 @@ class NoModelsOf:
 class RecordedModelsOf:
     """Gives each attempt models whose calls are noted, and effects that are kept."""
 
-    access: Models
+    access: Access
     ledger: Ledger
     kept: Effects
     prices: Mapping[str, Price]
@@ -147,6 +163,7 @@ class RecordedModelsOf:
         behalf = OnBehalf(
             workspace_id=claimed.workspace_id,
             execution_id=claimed.id,
+            depth=claimed.depth,
             workflow_id=claimed.workflow_id,
             user_id=claimed.triggered_by,
             node_id=node_id,
@@ -158,11 +175,17 @@ class RecordedModelsOf:
     def on_behalf(self, behalf: OnBehalf, budget: Budget = UNLIMITED) -> Models:
         """Return the models for somebody. `budget` is of the execution, where there is one."""
         execution = UNLIMITED if behalf.execution_id is None else self.budgets.execution.within(budget)
-        budgets = replace(self.budgets, execution=execution)
+        above = self.budgets.execution if behalf.depth else UNLIMITED
+        budgets = replace(self.budgets, execution=execution, above=above)
 
         async def allow() -> None:
-            if budgets.any:
-                budgets.check(await patiently(lambda: self.ledger.spent(behalf.workspace_id, behalf.execution_id)))
+            # Only the database knows the budgets of the workflows above.
+            if budgets.any or behalf.depth:
+                every = above != UNLIMITED
+                spent = await patiently(
+                    lambda: self.ledger.spent(behalf.workspace_id, behalf.execution_id, every=every)
+                )
+                budgets.check(spent)
 
         return RecordedModels(self.access, allow, self._note, behalf, self.prices, self.new_id)
 
@@ -178,9 +201,9 @@ class RecordedModelsOf:
 class RecordedModels:
     """Models whose calls are noted. Each raises `NodeError` (`budget_exceeded`), and nobody is asked, where `allow` does."""
 
-    access: Models
+    access: Access
     allow: Callable[[], Awaitable[None]]
-    note: Callable[[ModelCall], Awaitable[None]]
+    note: Callable[[ModelCall], Coroutine[Any, Any, None]]
     behalf: OnBehalf
     prices: Mapping[str, Price]
     new_id: Callable[[], UUID]
@@ -211,16 +234,35 @@ class RecordedModels:
         return found
 
     async def answer(self, request: ChatRequest, on_text: OnText | None = None) -> ChatResult:
-        """As `workflow.models.Chat.answer`."""
+        """As `workflow.models.Chat.answer`. A call that breaks off, however it does, is noted with an estimate of what it used."""
         await self.allow()
-        begun = perf_counter()
-        found = await self.access.answer(request, on_text)
-        await self._note(CallKind.CHAT, found.provider, found.ran, found.usage, begun)
+        begun, under_way = perf_counter(), UnderWay()
+        try:
+            found = await self.access.answer(request, on_text, under_way)
+        except BaseException:
+            await self._note_left(under_way, begun)
+            raise
+        await self._note(CallKind.CHAT, found.provider, found.ran, found.usage, begun, asked=under_way.model)
         return found
 
-    async def _note(self, kind: CallKind, provider: str, ran: Ran, usage: Usage, begun: float) -> None:
+    async def _note_left(self, under_way: UnderWay, begun: float) -> None:
+        left = under_way.left()
+        if left is not None:
+            call = self._call(CallKind.CHAT, under_way.provider, left.ran, left.usage, begun, under_way.model)
+            await asyncio.wait({asyncio.ensure_future(self.note(call))}, timeout=NOTE_S)
+
+    async def _note(self, kind: CallKind, provider: str, ran: Ran, usage: Usage, begun: float, asked: str = "") -> None:
+        """Note a call. Who is cancelled meanwhile still lets it be noted, for a while."""
+        noting = asyncio.ensure_future(self.note(self._call(kind, provider, ran, usage, begun, asked)))
+        try:
+            await asyncio.shield(noting)
+        except asyncio.CancelledError:
+            await asyncio.wait({noting}, timeout=NOTE_S)
+            raise
+
+    def _call(self, kind: CallKind, provider: str, ran: Ran, usage: Usage, begun: float, asked: str) -> ModelCall:
         behalf = self.behalf
-        call = ModelCall(
+        return ModelCall(
             id=self.new_id(),
             workspace_id=behalf.workspace_id,
             kind=kind,
@@ -228,7 +270,7 @@ class RecordedModels:
             usage=usage,
             duration_ms=(perf_counter() - begun) * 1000,
             provider=provider,
-            cost_usd=cost_of(self.prices, provider, ran.model, usage),
+            cost_usd=cost_of(self.prices, provider, (asked, ran.model), usage),
             execution_id=behalf.execution_id,
             workflow_id=behalf.workflow_id,
             user_id=behalf.user_id,
@@ -236,4 +278,3 @@ class RecordedModels:
             run_index=behalf.run_index,
             attempt=behalf.attempt,
         )
-        await self.note(call)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from actors.models import HostedModel
 from actors.work import TaskCall
 from workflow.errors import NodeError
 from workflow.models import Gpu
@@ -42,9 +43,18 @@ def options_for(call: TaskCall, hosts: Iterable[Mapping[str, float]]) -> dict[st
     return options
 
 
+def has_gpu_for(model: HostedModel, hosts: Iterable[Mapping[str, float]]) -> bool:
+    """Whether a model uses GPUs, and a host has as much of one, of its type, as each of its replicas takes."""
+    return model.gpu > 0 and any(_fits(host, model.gpu, model.accelerator) for host in hosts)
+
+
 def _has_gpu(call: TaskCall, host: Mapping[str, float]) -> bool:
-    fits = not call.accelerator or host.get(f"{ACCELERATOR}{call.accelerator}", 0) > 0
-    return fits and host.get("GPU", 0) >= call.gpus
+    return _fits(host, call.gpus, call.accelerator)
+
+
+def _fits(host: Mapping[str, float], gpus: float, accelerator: str) -> bool:
+    of_type = not accelerator or host.get(f"{ACCELERATOR}{accelerator}", 0) > 0
+    return of_type and host.get("GPU", 0) >= gpus
 
 
 def _has_room(call: TaskCall, host: Mapping[str, float]) -> bool:

@@ -169,6 +169,7 @@ class HostedModelSettings(_Section):
     source: str
     sha256: str = ""
     gpu: Annotated[float, Field(ge=0, le=8)] = 0.0
+    accelerator: Annotated[str, Field(max_length=100)] = ""
     replicas_max: Positive = 1
     queued_max: Positive = 1_000
     idle_s: Annotated[float, Field(gt=0)] = 600.0
@@ -211,6 +212,8 @@ class ProviderSettings(_Section):
     base_url: str = ""
     model: str = ""
     wire: WireSettings = WireSettings()
+    tools: bool = True
+    images: bool = True
 
 
 class PriceSettings(_Section):

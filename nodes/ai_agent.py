@@ -284,7 +284,7 @@ class _Agent:
             answer = await ask(self._context, request, f"{self._index}:data", self._index, again=True)
             work.usage += answer.result.usage
         result = replace(answer.result, usage=work.usage, tool_calls=())
-        return {**Answer(result, answer.data).as_json(), "turns": turns, "steps": work.steps}
+        return {**replace(answer, result=result).as_json(), "turns": turns, "steps": work.steps}
 
 
 def _end(step: JsonObject, status: str, told: str) -> str:

@@ -72,10 +72,11 @@ MODEL_PROPERTIES: JsonObject = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model answered; `data` is its JSON, where a schema was given."""
+    """What a model answered; `data` is its JSON, which may be null, where a schema was given."""
 
     result: ChatResult
     data: Any = None
+    has_data: bool = False
 
     def as_json(self) -> JsonObject:
         """Return it as nodes give it."""
@@ -86,7 +87,7 @@ class Answer:
             "usage": self.result.usage.as_json(),
             "finish_reason": self.result.finish_reason.value,
         }
-        if self.data is not None:
+        if self.has_data:
             given["data"] = self.data
         if self.result.tool_calls:
             given["tool_calls"] = [
@@ -109,6 +110,7 @@ def request_of(
         max_tokens=config.get("max_tokens"),
         seed=config.get("seed"),
         timeout_ms=context.timeout_ms,
+        gpu=context.gpu,
         **more,
     )
 
@@ -134,7 +136,7 @@ async def ask(
         return Answer(answer)
     data, wrong = _fitting(answer.content, request.schema)
     if not wrong:
-        return Answer(answer, data)
+        return Answer(answer, data, has_data=True)
     schema = orjson.dumps(request.schema).decode()
     told = Message(role=Role.USER, content=REPAIR.format(wrong=wrong, schema=schema))
     said = Message(role=Role.ASSISTANT, content=answer.content)
@@ -145,7 +147,7 @@ async def ask(
     if wrong:
         message = f"the model's answer does not fit the schema, not even when it was told so: {wrong}"
         raise NodeError(message, "answer_invalid", {"content": mended.content[:2_000], "retryable": True})
-    return Answer(replace(mended, usage=answer.usage + mended.usage), data)
+    return Answer(replace(mended, usage=answer.usage + mended.usage), data, has_data=True)
 
 
 async def _answer(

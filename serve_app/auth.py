@@ -21,6 +21,11 @@ WorkspaceId = Annotated[UUID, Path(description="the workspace's id")]
 ROLES = ("viewer", "member", "admin", "owner")
 
 
+def may_see_secrets(principal: Principal) -> bool:
+    """Whether somebody is shown the secrets that documents hold: who may write them."""
+    return ROLES.index(principal.role) >= ROLES.index("member")
+
+
 class KeyCache:
     """Remembers who a key belongs to for a few seconds: a revoked key stops working within that time."""
 

@@ -5,7 +5,7 @@ more that computes would take the interpreter's lock from the loop for another 5
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -102,6 +102,10 @@ class DocumentReader:
         `beside` is how much it computes beside that, in nodes that could be compiled in the same time.
         """
         return await self._where_it_fits(written, lambda: work(*map(parse_document, written)), beside)
+
+    async def shown(self, definition: Mapping[str, Any], show: Callable[[dict[str, Any]], T]) -> T:
+        """Return what is made of a stored document, which is not parsed."""
+        return await self._where_it_fits([definition], lambda: show(dict(definition)))
 
     def close(self) -> None:
         """End the thread."""

@@ -460,6 +460,10 @@ class ProviderOut(Described):
     """its address; empty for replicas of the cluster"""
     model: str
     """the model that is meant when a node names none"""
+    tools: bool
+    """whether its models can call tools"""
+    images: bool
+    """whether its models can see"""
     has_key: bool
     """whether a key is configured for it"""
     default: bool

@@ -57,6 +57,7 @@ from workflow.document import Document
 from workflow.ledger import Ledger
 from workflow.models import Models
 from workflow.ports import Accepted, Ending, ExecutionView, Isolation, NewExecution
+from workflow.secrets import Secrets
 from workflow.spec import Catalog, JsonObject
 from workflow.sub_workflows import callers_of
 
@@ -212,6 +213,7 @@ class Services:
     keys: KeyCache
     writes: IdempotentWrites
     catalog: Catalog
+    secrets: Secrets
     documents: DocumentReader
     executions: PostgresExecutions
     listing: Listing
@@ -296,6 +298,7 @@ async def open_services(config: ApiConfig, port: PoolPort, hosted: HostedModels)
             keys=KeyCache(ApiKeys(engine).authenticate),
             writes=IdempotentWrites(connections),
             catalog=catalog,
+            secrets=Secrets(catalog),
             documents=documents,
             executions=executions,
             listing=Listing(engine),

@@ -25,11 +25,11 @@ class SumOut(Described):
     costs_unknown: int
     """of how many calls the cost is not known, because `models.prices` does not name the model"""
     estimates: int
-    """of how many calls the tokens are an estimate, because the provider did not count them"""
+    """of how many calls the tokens are an estimate, because the provider did not count them or the call broke off"""
 
 
 class ModelCallOut(Described):
-    """A call of a model that was answered."""
+    """A call of a model that was answered, or that broke off after anything was sent."""
 
     id: UUID
     """the call's id"""
@@ -44,7 +44,7 @@ class ModelCallOut(Described):
     provider: str
     """who was asked; `hosted` for an embedding model of the cluster"""
     model: str
-    """the model that answered"""
+    """the model that answered, by the name that it gave itself"""
     device: str
     """what it was computed on, where that is known"""
     host: str
@@ -58,13 +58,13 @@ class ModelCallOut(Described):
     completion_tokens: int
     """tokens that it wrote"""
     estimated: bool
-    """whether the tokens are an estimate, because the provider did not count them"""
+    """whether the tokens are an estimate, because the provider did not count them or the call broke off"""
     cost_usd: str | None
     """US dollars, as a decimal number; null where `models.prices` does not name the model"""
     duration_ms: float
     """milliseconds from question to answer"""
     at: datetime
-    """when it was answered"""
+    """when it was answered, or broke off"""
 
 
 class ModelCallsOut(Described):
@@ -107,7 +107,8 @@ class UsageOut(Described):
 def call(row: CallRow) -> dict[str, Any]:
     """Return a call."""
     written = asdict(row)
-    return {**written, "at": written.pop("created_at")}
+    at = written.pop("created_at")
+    return {**written, "at": at}
 
 
 def total(found: UsageSum) -> dict[str, Any]:

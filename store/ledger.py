@@ -9,7 +9,7 @@ from store.arrays import doubles, ints, texts, uuids
 from store.engine import Pool
 from store.outages import connection_of
 from store.writer import GroupWriter
-from workflow.budgets import Spent, Used
+from workflow.budgets import Above, Budget, Spent, Used
 from workflow.ledger import ModelCall
 
 NOTE = """
@@ -39,17 +39,41 @@ ON CONFLICT (workspace_id, user_id, date) DO UPDATE SET chat_count = u.chat_coun
     estimated_cost = u.estimated_cost + EXCLUDED.estimated_cost
 """
 
-# An execution is looked up by its index alone; a workspace has a row for each of its users and days.
+# An error workflow is about an execution, not a part of it. A workspace has a row for each of its users and days. Laterals: whatever plan
+# was made while the tables were small, each execution of a tree is looked up by its index; a join was quadratic (seen).
 SPENT = """
-SELECT execution.usd, execution.tokens, workspace_day.usd, workspace_day.tokens
-FROM (
-    SELECT COALESCE(sum(cost_usd), 0) AS usd, COALESCE(sum(prompt_tokens + completion_tokens), 0)::bigint AS tokens
-    FROM model_calls WHERE execution_id = %(execution)s
-) execution, (
+WITH RECURSIVE above (up, id, parent, depth, trigger_type, budget) AS (
+    SELECT 0, own.id, e.parent_execution_id, COALESCE(e.depth, 0), COALESCE(e.trigger_type, ''), NULL::json
+    FROM (SELECT %(execution)s::uuid AS id) own
+    LEFT JOIN executions e ON e.id = own.id
+    UNION ALL
+    SELECT a.up + 1, e.id, e.parent_execution_id, e.depth, e.trigger_type,
+        COALESCE(e.definition -> 'settings', v.settings) -> 'budget'
+    FROM above a JOIN executions e ON e.id = a.parent
+    LEFT JOIN workflow_versions v ON v.workflow_id = e.workflow_id AND v.version = e.workflow_version
+    WHERE a.depth > 0 AND a.trigger_type <> 'error'
+), tree (up, id, depth) AS (
+    SELECT up, id, depth FROM above WHERE up = 0 OR %(every)s OR COALESCE(budget ->> 'usd', budget ->> 'tokens') IS NOT NULL
+    UNION ALL
+    SELECT t.up, below.id, below.depth
+    FROM tree t CROSS JOIN LATERAL (
+        SELECT e.id, e.depth, e.trigger_type FROM executions e WHERE e.parent_execution_id = t.id OFFSET 0
+    ) below
+    WHERE below.depth = t.depth + 1 AND below.trigger_type <> 'error'
+), used AS (
+    SELECT t.up, COALESCE(sum(m.usd), 0) AS usd, COALESCE(sum(m.tokens), 0)::bigint AS tokens
+    FROM tree t CROSS JOIN LATERAL (
+        SELECT sum(cost_usd) AS usd, sum(prompt_tokens + completion_tokens) AS tokens
+        FROM model_calls WHERE execution_id = t.id
+    ) m
+    GROUP BY t.up
+), workspace_day AS (
     SELECT COALESCE(sum(estimated_cost), 0) AS usd, COALESCE(sum(tokens_used), 0)::bigint AS tokens
     FROM usage_tracking
     WHERE workspace_id = %(workspace)s AND date = (clock_timestamp() AT TIME ZONE 'UTC')::date
-) workspace_day
+)
+SELECT u.usd, u.tokens, a.budget ->> 'usd', (a.budget ->> 'tokens')::bigint, d.usd, d.tokens
+FROM above a JOIN used u ON u.up = a.up CROSS JOIN workspace_day d ORDER BY a.up
 """
 
 
@@ -64,9 +88,9 @@ class WrittenLedger:
         """Note a call; durable when this returns. Raises `StoreUnavailable`."""
         await self._writer.submit(call)
 
-    async def spent(self, workspace_id: UUID, execution_id: UUID | None) -> Spent:
+    async def spent(self, workspace_id: UUID, execution_id: UUID | None, *, every: bool = False) -> Spent:
         """As `PostgresLedger.spent`."""
-        return await self._ledger.spent(workspace_id, execution_id)
+        return await self._ledger.spent(workspace_id, execution_id, every=every)
 
     async def close(self) -> None:
         """Write what was submitted, then end."""
@@ -85,13 +109,19 @@ class PostgresLedger:
             await connection.execute(NOTE, _columns(batch))
         return [None] * len(batch)
 
-    async def spent(self, workspace_id: UUID, execution_id: UUID | None) -> Spent:
-        """Return what an execution has used, and its workspace on this day (UTC, the database's clock)."""
-        parameters = {"workspace": workspace_id, "execution": execution_id}
+    async def spent(self, workspace_id: UUID, execution_id: UUID | None, *, every: bool = False) -> Spent:
+        """Return what an execution and those around it have used, and its workspace on this day (UTC, the database's clock).
+
+        Of those above it only those whose workflows have a budget, or with `every` all.
+        """
+        parameters = {"workspace": workspace_id, "execution": execution_id, "every": every}
         async with connection_of(self._pool) as connection:
-            row = await (await connection.execute(SPENT, parameters)).fetchone()
-        usd, tokens, day_usd, day_tokens = row or (Decimal(0), 0, Decimal(0), 0)
-        return Spent(execution=Used(usd=usd, tokens=tokens), workspace_day=Used(usd=day_usd, tokens=day_tokens))
+            rows = await (await connection.execute(SPENT, parameters)).fetchall()
+        own, *others = [Used(usd=usd, tokens=tokens) for usd, tokens, *_ in rows]
+        budgets = [Budget(usd=None if usd is None else Decimal(usd), tokens=tokens) for _, _, usd, tokens, *_ in rows]
+        above = tuple(Above(used=used, budget=budget) for used, budget in zip(others, budgets[1:], strict=True))
+        *_, day_usd, day_tokens = rows[0]
+        return Spent(execution=own, above=above, workspace_day=Used(usd=day_usd, tokens=day_tokens))
 
 
 def _columns(batch: Sequence[ModelCall]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.models import LoadedModel
+from actors.under_way import UnderWay
 from workflow.errors import NodeError
 from workflow.models import (
     DEFAULT_MODEL,
@@ -90,7 +91,9 @@ class WordModels:
         wanted = set(query.lower().split())
         return Scores(values=[float(len(wanted & set(text.lower().split()))) for text in texts], ran=RAN)
 
-    async def answer(self, request: ChatRequest, on_text: OnText | None = None) -> ChatResult:
+    async def answer(
+        self, request: ChatRequest, on_text: OnText | None = None, under_way: UnderWay | None = None
+    ) -> ChatResult:
         self.asked.append(request)
         if self.failing is not None:
             raise self.failing

@@ -1,6 +1,6 @@
 """How much of models may be used before work is stopped: limits and what was used as values, and the decision between them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
@@ -34,18 +34,28 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Above:
+    """An execution that has started another one, directly or not: what both and all others below it used, and its workflow's budget."""
+
+    used: Used
+    budget: Budget = UNLIMITED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What an execution has used, and its workspace on this day (UTC)."""
+    """What an execution has used with all that are below it, those above it from the nearest on, and its workspace on this day (UTC)."""
 
     execution: Used = Used()
+    above: Sequence[Above] = ()
     workspace_day: Used = Used()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """What an execution may use, and a workspace in a day (UTC)."""
+    """What an execution may use, one above it whatever its workflow allows, and a workspace in a day (UTC)."""
 
     execution: Budget = UNLIMITED
+    above: Budget = UNLIMITED
     workspace_day: Budget = UNLIMITED
 
     @property
@@ -62,12 +72,17 @@ class Budgets:
                 raise NodeError(message, "budget_exceeded", fields)
 
     def _limits(self, spent: Spent) -> Iterator[tuple[str, str, Decimal | int | None, Decimal | int, str]]:
-        for name, owner, budget, used in (
-            ("execution", "this execution", self.execution, spent.execution),
-            ("workspace_day", "this workspace and day (UTC)", self.workspace_day, spent.workspace_day),
-        ):
-            yield f"{name}_usd", owner, budget.usd, used.usd, "US dollars"
-            yield f"{name}_tokens", owner, budget.tokens, used.tokens, "tokens"
+        above = [("an execution above this one", self.above.within(each.budget), each.used) for each in spent.above]
+        for owner, budget, used in (("this execution", self.execution, spent.execution), *above):
+            yield from _of("execution", owner, budget, used)
+        yield from _of("workspace_day", "this workspace and day (UTC)", self.workspace_day, spent.workspace_day)
+
+
+def _of(
+    name: str, owner: str, budget: Budget, used: Used
+) -> Iterator[tuple[str, str, Decimal | int | None, Decimal | int, str]]:
+    yield f"{name}_usd", owner, budget.usd, used.usd, "US dollars"
+    yield f"{name}_tokens", owner, budget.tokens, used.tokens, "tokens"
 
 
 def _lower(first: N | None, second: N | None) -> N | None:

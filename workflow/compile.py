@@ -19,6 +19,7 @@ from workflow.findings import Finding, Severity, error
 from workflow.graph import connection_findings, graph_findings, plan_or_findings
 from workflow.plan import Plan
 from workflow.schemas import schema_refusal
+from workflow.secrets import hidden_places
 from workflow.spec import ERROR, Catalog, Effect, JsonObject, NodeType
 
 FINDINGS_MAX = 200
@@ -129,6 +130,10 @@ class Compiler:
                 place = "config" if not problem.field else f"config.{problem.field}"
                 found = True
                 yield error(problem.code, problem.message, node_id, place)
+        for place in hidden_places(config):
+            found = True
+            message = "this secret was not shown to whoever read the document: write it here, or leave the field out"
+            yield error("hidden_secret", message, node_id, f"config.{place}")
         if not found and node_type.workflows_of is not None:
             for field, definition in node_type.workflows_of(config).items():
                 yield from self._held(node_id, field, definition)

@@ -5,7 +5,7 @@ workflow, the viewport. Fields of nodes are compared by whatever names they have
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,18 +53,21 @@ class Diff:
         return asdict(self)
 
 
-def compare(before: Document, after: Document) -> Diff:
-    """Return what became of the first document in the second. Ids of nodes are unique in each, as in all that compiles."""
+def compare(before: Document, after: Document, show: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> Diff:
+    """Return what became of the first document in the second. Ids of nodes are unique in each, as in all that compiles.
+
+    `show` says what is told of a node. Nodes are compared as they are: that a secret is another one is told, but neither of them.
+    """
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
     old_nodes = {node["id"]: node for node in old["nodes"]}
     new_nodes = {node["id"]: node for node in new["nodes"]}
     nodes_changed = [
-        NodeChange(identity, changes)
+        NodeChange(identity, _shown(changes, show(old_nodes[identity]), show(node)))
         for identity, node in new_nodes.items()
         if identity in old_nodes and (changes := _changes(old_nodes[identity], node))
     ]
-    nodes_added = [node for identity, node in new_nodes.items() if identity not in old_nodes]
-    nodes_removed = [node for identity, node in old_nodes.items() if identity not in new_nodes]
+    nodes_added = [show(node) for identity, node in new_nodes.items() if identity not in old_nodes]
+    nodes_removed = [show(node) for identity, node in old_nodes.items() if identity not in new_nodes]
     connections_added = _beyond(new["connections"], old["connections"])
     connections_removed = _beyond(old["connections"], new["connections"])
     fields_changed = _changes(_fields(old), _fields(new))
@@ -83,6 +86,10 @@ def compare(before: Document, after: Document) -> Diff:
         fields_changed=fields_changed,
         order_changed=order_changed,
     )
+
+
+def _shown(changes: Iterable[Change], before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    return [Change(each.field, before.get(each.field), after.get(each.field)) for each in changes]
 
 
 def _fields(document: Mapping[str, Any]) -> dict[str, Any]:

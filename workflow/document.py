@@ -218,7 +218,7 @@ class WorkflowSettings(_Part):
     )
     budget: BudgetSettings = Field(
         default=BudgetSettings(),
-        description="how much of models one execution may use; the instance's `models.budgets` hold as well",
+        description="how much of models one execution may use, with all that it starts; the instance's `models.budgets` hold as well",
     )
 
 

@@ -1,6 +1,6 @@
 """What calls of models used and cost, as values, and the port that notes them and adds them up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -33,15 +33,22 @@ class Price:
         return (self.prompt * usage.prompt + self.completion * usage.completion) / MILLION
 
 
-def cost_of(prices: Mapping[str, Price], provider: str, model: str, usage: Usage) -> Decimal | None:
-    """Return what a call costs by the table, whose keys are `provider/model` or `provider/*`; None where it does not say."""
-    price = prices.get(f"{provider}/{model}") or prices.get(f"{provider}/*")
-    return None if price is None else price.of(usage)
+def cost_of(prices: Mapping[str, Price], provider: str, models: Sequence[str], usage: Usage) -> Decimal | None:
+    """Return what a call costs by the table, whose keys are `provider/model` or `provider/*`; None where it does not say.
+
+    A model has several names where it answers by another one than it was asked by, such as one with a date: the first that has a price
+    counts.
+    """
+    for name in (*models, "*"):
+        price = prices.get(f"{provider}/{name}")
+        if price is not None:
+            return price.of(usage)
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """One call of a model that was answered, on whose behalf, and what it used."""
+    """One call of a model that was answered or broke off, on whose behalf, and what it used."""
 
     id: UUID
     workspace_id: UUID
@@ -66,6 +73,9 @@ class Ledger(Protocol):
         """Note a call; durable when this returns. Raises `StoreUnavailable`."""
         ...
 
-    async def spent(self, workspace_id: UUID, execution_id: UUID | None) -> Spent:
-        """Return what the noted calls of an execution used, and those of its workspace on this day. Raises `StoreUnavailable`."""
+    async def spent(self, workspace_id: UUID, execution_id: UUID | None, *, every: bool = False) -> Spent:
+        """Return what the noted calls of an execution and of those around it used, and those of its workspace on this day.
+
+        Of those above it only those whose workflows have a budget, or with `every` all. Raises `StoreUnavailable`.
+        """
         ...

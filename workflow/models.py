@@ -148,7 +148,8 @@ class ChatRequest:
     """What a language model is asked.
 
     `provider` names a preset of the configuration, empty for the instance's default; `base_url` and `api_key` override it.
-    `schema` is the JSON Schema that the answer must satisfy, where it is to be JSON.
+    `schema` is the JSON Schema that the answer must satisfy, where it is to be JSON. `gpu` is for models that the cluster holds; what
+    another server computes on is that server's business.
     """
 
     messages: Sequence[Message]
@@ -163,6 +164,7 @@ class ChatRequest:
     schema: Mapping[str, Any] | None = None
     tools: Sequence[Tool] = ()
     timeout_ms: int = 60_000
+    gpu: Gpu = Gpu.PREFERRED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +230,9 @@ class Chat(Protocol):
         """Return the whole answer; with `on_text`, its pieces are told as they come.
 
         Raises `NodeError`: `model_unknown`, `provider_unknown`, `provider_refused` (401, 403), `provider_limited` (429),
-        `provider_failed` (5xx, no connection), `context_too_long`, `content_filtered`, `model_failed`.
+        `provider_failed` (5xx, no connection), `context_too_long`, `content_filtered`, `schema_unsupported`, `tools_unsupported`,
+        `images_unsupported`, `model_failed`, and of models that the cluster
+        holds what `Embedder.embed` raises.
         """
         ...
 

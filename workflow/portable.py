@@ -1,6 +1,7 @@
 """A document as it may leave the installation: without secrets, and without ids that mean something only here."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 FORMAT = "rayloom.workflow"
@@ -23,14 +24,14 @@ _REFERENCE = re.compile(r"(workflow|credential)s?(_?id)?", re.IGNORECASE)
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def portable(definition: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return a copy to be taken elsewhere, and the places in it that were emptied.
+def portable(definition: dict[str, Any], before: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """Return a copy to be taken elsewhere, and the places in it that were emptied, with those that were so before.
 
     Emptied are references to credentials and to other workflows; texts under a name that says secret (or beside one, as in
     `{"name": "Authorization", "value": "…"}`), unless they are expressions, which only name a secret; and in every text what has
     the shape of a secret.
     """
-    removed: list[str] = []
+    removed = list(before)
     nodes = []
     for node in definition.get("nodes", ()):
         place = f"nodes.{node.get('id', '')}"

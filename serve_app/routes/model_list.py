@@ -64,6 +64,8 @@ def _provider(provider: Provider, default: str) -> dict[str, Any]:
         "adapter": provider.adapter.value,
         "base_url": provider.base_url,
         "model": provider.model,
+        "tools": provider.tools,
+        "images": provider.images,
         "has_key": bool(provider.api_key),
         "default": provider.name == default,
     }

@@ -109,7 +109,9 @@ async def clone_workflow(workflow_id: WorkflowId, request: Request, caller: Edit
 async def export_workflow(workflow_id: WorkflowId, caller: Viewer, services: Asked) -> Response:
     """Give the current version as a file to be imported elsewhere: without secrets, and without ids of this installation."""
     found = await services.workflows.get(caller.workspace_id, workflow_id)
-    definition, removed = portable(dict(found.definition))
+    definition, removed = await services.documents.shown(
+        found.definition, lambda written: portable(*services.secrets.emptied(written))
+    )
     body = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

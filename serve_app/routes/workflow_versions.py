@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from serve_app import workflow_views as views
-from serve_app.auth import Editor, Viewer
+from serve_app.auth import Editor, Viewer, may_see_secrets
 from serve_app.bodies import parse_object, read_body
 from serve_app.drafts import CHANGE_FIELDS, change_message, draft_of, if_match
 from serve_app.once import new_ids
@@ -36,8 +36,11 @@ async def list_versions(
 
 @router.get("/{version}", operation_id="get_workflow_version", response_model=views.VersionOut)
 async def get_version(workflow_id: WorkflowId, version: Number, caller: Viewer, services: Asked) -> Response:
-    """Show a version with its document."""
-    return answer(views.version(await services.workflows.get_version(caller.workspace_id, workflow_id, version)))
+    """Show a version with its document. Viewers are shown no secrets of it."""
+    found = await services.workflows.get_version(caller.workspace_id, workflow_id, version)
+    if not may_see_secrets(caller):
+        found = replace(found, definition=await services.documents.shown(found.definition, services.secrets.hidden))
+    return answer(views.version(found))
 
 
 @router.post(
@@ -78,12 +81,13 @@ async def diff_versions(
         int | None, Query(ge=1, le=NUMBER_MAX, description="the version to compare with; the current one by default")
     ] = None,
 ) -> Response:
-    """Show what changed from the version `against` to this one."""
+    """Show what changed from the version `against` to this one; to viewers without secrets, only that they changed."""
     if against is None:
         against = await services.workflows.current_version(caller.workspace_id, workflow_id)
     before = await services.workflows.get_version(caller.workspace_id, workflow_id, against)
     after = await services.workflows.get_version(caller.workspace_id, workflow_id, version)
+    show = dict if may_see_secrets(caller) else services.secrets.hidden_in
     found = await services.documents.apart(
-        [before.definition, after.definition], lambda old, new: compare(old, new).as_dict()
+        [before.definition, after.definition], lambda old, new: compare(old, new, show).as_dict()
     )
     return answer({"before": against, "after": version, **found})

@@ -1,5 +1,6 @@
 """Workflows: store them, look at them, make their next version, take them into service and out of it."""
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from serve_app import workflow_views as views
-from serve_app.auth import Editor, Viewer
+from serve_app.auth import Editor, Viewer, may_see_secrets
 from serve_app.drafts import if_match, read_writing
 from serve_app.once import new_ids
 from serve_app.openapi import document_body, problems
@@ -86,8 +87,11 @@ async def list_tags(caller: Viewer, services: Asked) -> Response:
 
 @router.get("/{workflow_id}", operation_id="get_workflow", response_model=views.WorkflowOut)
 async def get_workflow(workflow_id: WorkflowId, caller: Viewer, services: Asked) -> Response:
-    """Show a workflow with the document of its current version, archived or not."""
-    return shown(await services.workflows.get(caller.workspace_id, workflow_id))
+    """Show a workflow with the document of its current version, archived or not. Viewers are shown no secrets of it."""
+    found = await services.workflows.get(caller.workspace_id, workflow_id)
+    if not may_see_secrets(caller):
+        found = replace(found, definition=await services.documents.shown(found.definition, services.secrets.hidden))
+    return shown(found)
 
 
 @router.put(

@@ -15,10 +15,38 @@ OF_MODELS = (
         name="budget-not-asked-for-answers",
         why="language models are asked although the budget is used up",
         file="actors/recorded.py",
-        old='        """As `workflow.models.Chat.answer`."""\n        await self.allow()\n',
-        new='        """As `workflow.models.Chat.answer`."""\n',
+        old="        await self.allow()\n        begun, under_way = perf_counter(), UnderWay()\n",
+        new="        begun, under_way = perf_counter(), UnderWay()\n",
         tests=(
             "tests/unit/actors/test_recorded.py::test_no_kind_of_call_is_made_once_the_budget_of_the_execution_is_used_up",
+        ),
+    ),
+    Mutant(
+        name="broken-call-is-free",
+        why="a call that is cancelled or breaks off is in no books, and budgets do not know of it",
+        file="actors/recorded.py",
+        old="            await self._note_left(under_way, begun)\n",
+        new="",
+        tests=(
+            "tests/unit/actors/test_broken_calls.py::test_who_is_cancelled_in_the_middle_of_an_answer_has_used_what_came",
+        ),
+    ),
+    Mutant(
+        name="tools-of-an-agent-keep-their-secrets",
+        why="a viewer reads the password in the node that a tool of an agent is",
+        file="workflow/secrets.py",
+        old="            if held and at != place and _is_node(value):\n",
+        new="            if False:\n",
+        tests=("tests/unit/workflow/test_secrets.py::test_a_secret_is_hidden_wherever_it_stands",),
+    ),
+    Mutant(
+        name="what-stands-for-a-secret-is-stored",
+        why="a document that a viewer was shown, written back, replaces the key in it",
+        file="workflow/compile.py",
+        old="        for place in hidden_places(config):\n",
+        new="        for place in ():\n",
+        tests=(
+            "tests/unit/workflow/test_secrets.py::test_a_document_that_was_shown_without_its_secrets_is_not_stored",
         ),
     ),
     Mutant(

@@ -66,12 +66,12 @@ def _keywords(schema: JsonObject) -> set[str]:
 
 def _demanded(root: JsonObject, schema: Any, place: tuple[str | int, ...]) -> JsonObject | None:
     """Return a schema that says what is demanded at the place, or None for nothing."""
-    schema = _followed(root, schema)
+    schema = followed(root, schema)
     if not isinstance(schema, dict):
         return None
     if not place:
         return schema if _keywords(schema) else None
-    found = [_demanded(root, below, place[1:]) for below in _below(schema, place[0])]
+    found = [_demanded(root, below, place[1:]) for below in below(schema, place[0])]
     found += [_demanded(root, each, place) for each in schema.get("allOf", [])]
     for word in ("anyOf", "oneOf"):
         if word in schema:
@@ -84,7 +84,8 @@ def _demanded(root: JsonObject, schema: Any, place: tuple[str | int, ...]) -> Js
     return demands[0] if len(demands) == 1 else {"allOf": demands}
 
 
-def _followed(root: JsonObject, schema: Any) -> Any:
+def followed(root: JsonObject, schema: Any) -> Any:
+    """Return the schema that another stands for by references within the root; None where they do not end."""
     for _ in range(20):
         reference = schema.get("$ref") if isinstance(schema, dict) else None
         if not isinstance(reference, str) or not reference.startswith("#/"):
@@ -95,7 +96,8 @@ def _followed(root: JsonObject, schema: Any) -> Any:
     return None
 
 
-def _below(schema: JsonObject, step: str | int) -> list[Any]:
+def below(schema: JsonObject, step: str | int) -> list[Any]:
+    """Return what a schema itself, without what it is combined of, says of a field or an element."""
     if isinstance(step, int):
         first = schema.get("prefixItems", [])
         return [first[step]] if step < len(first) else [schema["items"]] if "items" in schema else []

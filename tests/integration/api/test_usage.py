@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from serve_app.usage_views import ModelCallOut
 from tests.conftest import run_sql
 from tests.integration.api.conftest import MODELS, Api, rows_in
 from tests.integration.api.test_documents import LOOM, found, indexed
@@ -45,6 +46,7 @@ async def test_the_calls_of_an_execution_are_listed_with_what_they_used(api: Api
     rest = (await api.call("GET", f"executions/{execution['id']}/model-calls?cursor={first['next_cursor']}")).json()
 
     call, other = whole["items"]
+    assert call.keys() == ModelCallOut.model_fields.keys()
     assert (call["node_id"], call["run_index"], call["attempt"], call["kind"], other["node_id"]) == (
         "a",
         0,
@@ -173,6 +175,26 @@ async def test_a_workflow_cannot_set_a_higher_one(api: Api):
     execution = await asked(api, asking("a"), asking("b"), budget={"usd": 100})
 
     assert (execution["error"]["code"], execution["error"]["node_id"]) == ("budget_exceeded", "b")
+
+
+@pytest.mark.parametrize(
+    ("models", "budget"), [(PRICED, {"usd": 0.9}), (limited(execution=Budget(tokens=6)), None)], ids=["own", "instance"]
+)
+async def test_what_an_execution_starts_cannot_go_beyond_its_budget(api: Api, budget: dict[str, Any] | None):
+    calling = {"id": "call", "type": "action.execute_workflow"}
+    below = (await api.call("POST", "workflows", json={"name": "below", "nodes": [asking()]})).json()["id"]
+    calling["config"] = {"workflow_id": below}
+    nodes, joined = [asking("a"), calling], [{"source": "a", "target": "call"}]
+    document = {"name": "w", "nodes": nodes, "connections": joined, "settings": {"budget": budget} if budget else {}}
+    above = (await api.call("POST", "workflows", json=document)).json()["id"]
+
+    execution = (await api.call("POST", f"workflows/{above}/execute?wait=30", json={})).json()
+
+    assert (execution["status"], execution["error"]["node_id"]) == ("failed", "call")
+    started = (await api.call("GET", f"executions?workflow_id={below}")).json()["items"]
+    assert [each["error"]["code"] for each in started] == ["budget_exceeded"]
+    assert "of an execution above this one is used up" in started[0]["error"]["message"]
+    assert (await api.call("POST", f"workflows/{below}/execute?wait=30", json={})).json()["status"] == "completed"
 
 
 @pytest.mark.parametrize("models", [limited(workspace_day=Budget(tokens=19))])

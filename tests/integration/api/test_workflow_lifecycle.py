@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 
 from tests.integration.api.conftest import Api, rows_in
+from workflow.secrets import HIDDEN
 
 SET = {"id": "a", "type": "data.set", "config": {"values": {"x": "{{ $json.n }}"}}}
 START = {"id": "t", "type": "trigger.manual"}
@@ -347,3 +348,26 @@ async def test_bad_parameters_of_workflows_are_clear_problems(api: Api):
         422,
         "invalid_fields",
     )
+
+
+async def test_viewers_are_shown_no_secrets_and_what_they_are_shown_is_not_stored(api: Api):
+    def asking(key: str) -> dict[str, Any]:
+        return {"name": "keyed", "nodes": [{"id": "a", "type": "ai.llm", "config": {"prompt": "p", "api_key": key}}]}
+
+    path = f"workflows/{await made(api, asking('key-of-old'))}"
+    await api.call("PUT", path, json=asking("key-of-now"))
+    shown = [path, f"{path}/versions/1", f"{path}/versions/2/diff?against=1", f"{path}/export"]
+
+    for by, keys in (("viewer", 0), ("member", 3)):
+        texts = [(await api.call("GET", each, by=by)).text for each in shown]
+        assert sum("key-of-" in text for text in texts) == keys, by
+    diff = (await api.call("GET", shown[2], by="viewer")).json()
+    assert [change["field"] for change in diff["nodes_changed"][0]["fields"]] == ["config"]
+
+    masked = (await api.call("GET", path, by="viewer")).json()["definition"]
+    assert masked["nodes"][0]["config"]["api_key"] == HIDDEN
+    refused = (await api.call("PUT", path, json=masked)).json()
+    assert [(each["code"], each["field"]) for each in refused["findings"]][:1] == [("hidden_secret", "config.api_key")]
+    assert await said(api, "POST", "executions", json={"definition": masked}) == (422, "invalid_definition")
+    kept = (await api.call("GET", path)).json()
+    assert (kept["version"], kept["definition"]["nodes"][0]["config"]["api_key"]) == (2, "key-of-now")

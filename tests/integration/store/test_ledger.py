@@ -14,7 +14,8 @@ from store.engine import PLAN_SETTINGS, Pool, StoreConfig, make_pool
 from store.ledger import SPENT, PostgresLedger, WrittenLedger
 from tests.conftest import run_sql
 from tests.contract.making import an_id
-from workflow.budgets import Spent, Used
+from workflow.budgets import Above, Budget, Spent, Used
+from workflow.ids import derived_id
 from workflow.ledger import CallKind, ModelCall
 from workflow.models import Ran, Usage
 
@@ -66,10 +67,69 @@ async def test_what_an_execution_and_the_day_of_its_workspace_used_is_known_at_o
     assert (await ledger.spent(workspace, execution)).workspace_day == Used(), "yesterday is over"
 
 
+EXECUTION = """INSERT INTO executions (id, workspace_id, definition, status, trigger_type, input_data, parent_execution_id,
+    parent_node_id, depth) VALUES (%s, %s, %s::json, 'queued', %s, '{}', %s, %s, %s)"""
+
+
+def an_execution(
+    dsn: str,
+    workspace: UUID,
+    above: UUID | None,
+    name: str,
+    depth: int,
+    trigger: str = "sub_workflow",
+    budget: str = "null",
+) -> UUID:
+    """Make an execution below another one, or one that nobody started."""
+    identity = an_id() if above is None else derived_id(above, name)
+    definition = f'{{"settings": {{"budget": {budget}}}}}'
+    run_sql(dsn, EXECUTION, identity, workspace, definition, trigger, above, "n" if above else "", depth)
+    return identity
+
+
+async def test_what_executions_below_use_counts_for_those_above_them(dsn: str, pool: Pool) -> None:
+    ledger, workspace = PostgresLedger(pool), an_id()
+    root = an_execution(dsn, workspace, None, "", 0, "manual", '{"usd": 0.1, "tokens": 900}')
+    agent = an_execution(dsn, workspace, root, "agent", 1, budget='{"tokens": 500}')
+    other = an_execution(dsn, workspace, root, "other", 1)
+    tool = an_execution(dsn, workspace, agent, "tool", 2)
+    about = an_execution(dsn, workspace, root, "error", 1, "error")
+    again = an_execution(dsn, workspace, None, "", 0, "retry")
+    run_sql(dsn, "UPDATE executions SET parent_execution_id = %s WHERE id = %s", root, again)
+    tokens = {root: 1, agent: 10, other: 100, tool: 1_000, about: 10_000, again: 100_000}
+    await ledger.note_all(
+        [
+            a_call(workspace, execution_id=each, usage=Usage(prompt=count), cost_usd=Decimal(count) / 1_000)
+            for each, count in tokens.items()
+        ]
+    )
+
+    def used(count: int) -> Used:
+        return Used(usd=Decimal(count) / 1_000, tokens=count)
+
+    whole = Above(used=used(1_111), budget=Budget(usd=Decimal("0.1"), tokens=900))
+    wanted = {
+        root: (1_111, ()),
+        agent: (1_010, (whole,)),
+        other: (100, (whole,)),
+        tool: (1_000, (Above(used=used(1_010), budget=Budget(tokens=500)), whole)),
+        about: (10_000, ()),
+        again: (100_000, ()),
+    }
+    for execution, (count, above) in wanted.items():
+        found = await ledger.spent(workspace, execution, every=True)
+        assert (found.execution, found.above) == (used(count), above)
+        assert found.workspace_day.tokens == sum(tokens.values())
+    run_sql(dsn, "UPDATE executions SET definition = '{}' WHERE id = %s", root)
+    assert (await ledger.spent(workspace, tool)).above == (Above(used=used(1_010), budget=Budget(tokens=500)),)
+
+
 def test_what_was_used_is_read_from_indexes(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True, cursor_factory=ClientCursor) as connection:
         connection.execute(PLAN_SETTINGS)
-        plan = connection.execute(f"EXPLAIN {SPENT}", {"workspace": an_id(), "execution": an_id()}).fetchall()
+        plan = connection.execute(
+            f"EXPLAIN {SPENT}", {"workspace": an_id(), "execution": an_id(), "every": True}
+        ).fetchall()
 
     text = "\n".join(line for (line,) in plan)
     assert "Seq Scan" not in text

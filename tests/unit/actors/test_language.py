@@ -57,6 +57,13 @@ async def test_the_length_and_the_schema_hold(model: LanguageModel):
     assert '"n"' in data.content
 
 
+@pytest.mark.parametrize("schema", [{"type": "array", "minItems": 100_000}, {"$ref": "https://x/y"}, {"enum": []}])
+async def test_a_schema_that_it_cannot_write_by_has_a_code(model: LanguageModel, schema):
+    with pytest.raises(NodeError) as caught:
+        await answered(model, asking("A number.", max_tokens=5, schema=schema))
+    assert (caught.value.code, caught.value.retryable) == ("schema_unsupported", False)
+
+
 async def test_several_answers_at_a_time_are_each_their_own(model: LanguageModel):
     same = asking("Name three colours.", max_tokens=12)
     alone = await answered(model, same)

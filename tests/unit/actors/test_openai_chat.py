@@ -10,9 +10,10 @@ from werkzeug import Request, Response
 
 from actors.model_access import ModelAccess
 from actors.models import Adapter, ModelsConfig, Provider
+from actors.provider_errors import without_key
 from nodes.outbound import GuardedClient, OutboundPolicy
 from workflow.errors import NodeError
-from workflow.models import ChatRequest, FinishReason, Message, NoModels, Role, Usage
+from workflow.models import ChatRequest, FinishReason, Message, NoModels, Role, Tool, Usage
 
 
 def chunk(delta, finish=None, **more):
@@ -111,6 +112,7 @@ async def test_a_request_may_bring_its_own_address_key_and_model(httpserver, mod
         (400, {"message": "too long", "code": "context_length_exceeded"}, "context_too_long", False),
         (400, {"message": "filtered", "code": "content_filter"}, "content_filtered", False),
         (400, {"message": "bad temperature"}, "model_failed", False),
+        (400, {"message": "Invalid schema for response_format 'answer'"}, "schema_unsupported", False),
         (429, {"message": "slow down"}, "provider_limited", True),
         (500, {"message": "oops"}, "provider_failed", True),
         (503, {"message": "busy"}, "provider_failed", True),
@@ -197,3 +199,42 @@ async def test_a_prompt_that_asks_for_the_key_cannot_have_it(httpserver, models)
 
     assert b"sk-1" not in seen[0].get_data()
     assert set(seen[0].json) == {"model", "messages", "stream", "stream_options"}
+
+
+@pytest.mark.parametrize(
+    ("key", "message", "told"),
+    [
+        ("k", "workflows may know k, not kk", "workflows may know ***, not kk"),
+        ("sk-1", "provided: sk-1. Find", "provided: ***. Find"),
+        ("sk-1", "task-1 and sk-12", "task-1 and sk-12"),
+        ("sk-12345", "atsk-12345x", "at***x"),
+        ("", "nothing", "nothing"),
+    ],
+)
+def test_a_short_key_is_hidden_as_a_word_and_a_long_one_everywhere(key, message, told):
+    assert without_key(NodeError(message, "provider_refused"), key).message == told
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "code"),
+    [
+        ({"tools": False}, {"tools": [Tool(name="t", description="d", parameters={})]}, "tools_unsupported"),
+        (
+            {"images": False},
+            {"messages": [Message(role=Role.USER, content="x", images=["https://x/y"])]},
+            "images_unsupported",
+        ),
+    ],
+)
+async def test_what_the_models_of_a_provider_cannot_do_is_an_error(httpserver, client, provider, changes, asked, code):
+    seen = answering(httpserver, events(RECORDED))
+    config = ModelsConfig(provider="able", providers=(replace(provider, **changes), replace(provider, name="able")))
+    models = ModelAccess(config, NoModels(), lambda: client.bare)
+
+    with pytest.raises(NodeError) as caught:
+        await models.answer(replace(ASKED, provider="recorded", **asked))
+    await models.answer(replace(ASKED, **asked))
+    await models.answer(replace(ASKED, provider="recorded"))
+
+    assert (caught.value.code, caught.value.retryable) == (code, False)
+    assert len(seen) == 2

@@ -9,7 +9,7 @@ import pytest
 from actors.ids import new_id
 from actors.recorded import OnBehalf, RecordedModelsOf
 from tests.models import WordModels
-from workflow.budgets import UNLIMITED, Budget, Budgets, Spent, Used
+from workflow.budgets import UNLIMITED, Above, Budget, Budgets, Spent, Used
 from workflow.effects import KeptEffects
 from workflow.errors import NodeError, StoreUnavailable
 from workflow.knowledge import NoKnowledge
@@ -27,6 +27,7 @@ class Noted:
         self.calls: list[ModelCall] = []
         self.outages = 0
         self.asked = 0
+        self.above: list[Above] = []
 
     async def note(self, call: ModelCall) -> None:
         if self.outages:
@@ -34,7 +35,7 @@ class Noted:
             raise StoreUnavailable("away")
         self.calls.append(call)
 
-    async def spent(self, workspace_id: UUID, execution_id: UUID | None) -> Spent:
+    async def spent(self, workspace_id: UUID, execution_id: UUID | None, *, every: bool = False) -> Spent:
         if self.outages:
             self.outages -= 1
             raise StoreUnavailable("away")
@@ -42,6 +43,7 @@ class Noted:
         mine = [call for call in self.calls if call.workspace_id == workspace_id]
         return Spent(
             execution=used([call for call in mine if execution_id and call.execution_id == execution_id]),
+            above=[each for each in self.above if every or each.budget != UNLIMITED],
             workspace_day=used(mine),
         )
 
@@ -156,6 +158,23 @@ async def test_the_lower_of_the_budgets_of_instance_and_workflow_counts():
             await models.answer(ASKED)
 
 
+async def test_an_execution_below_another_one_asks_what_those_above_may_use():
+    noted = Noted()
+    noted.above = [Above(used=Used(tokens=5), budget=Budget(tokens=5))]
+    below = replace(BEHALF, depth=1)
+
+    with pytest.raises(NodeError) as caught:
+        await recorded(noted, WordModels(), behalf=below).answer(ASKED)
+    noted.above = [Above(used=Used(tokens=5))]
+    await recorded(noted, WordModels(), behalf=below).answer(ASKED)
+    with pytest.raises(NodeError):
+        await recorded(
+            noted, WordModels(), Budgets(execution=Budget(tokens=5)), behalf=replace(below, execution_id=new_id())
+        ).answer(ASKED)
+
+    assert caught.value.code == "budget_exceeded"
+
+
 async def test_the_day_of_a_workspace_is_limited_for_all_who_ask():
     noted, access, budgets = Noted(), WordModels(), Budgets(workspace_day=Budget(tokens=6))
     await recorded(noted, access, budgets).answer(ASKED)
@@ -187,9 +206,9 @@ async def test_a_call_waits_until_it_is_known_what_was_used():
 def test_what_no_price_is_known_for_has_no_cost():
     from workflow.ledger import cost_of
 
-    assert cost_of(PRICES, "openai", "gpt", Usage(prompt=5)) is None
-    assert cost_of(PRICES, "hosted", "any", Usage(prompt=1_000_000)) == 1
-    assert cost_of(PRICES, "words", "words", Usage(prompt=500_000, completion=100_000)) == 2
+    assert cost_of(PRICES, "openai", ["gpt"], Usage(prompt=5)) is None
+    assert cost_of(PRICES, "hosted", ["any"], Usage(prompt=1_000_000)) == 1
+    assert cost_of(PRICES, "words", ["words"], Usage(prompt=500_000, completion=100_000)) == 2
 
 
 async def test_effects_of_a_run_are_found_by_their_names():

@@ -178,3 +178,12 @@ async def test_a_template_is_filled_in_for_every_item(run_node, context):
 )
 def test_what_is_asked_must_be_told_in_one_way(config, code):
     assert code in [found for found, _ in findings(NODE_TYPE, config)]
+
+
+async def test_an_answer_that_is_null_is_data(run_node, context):
+    context.models = WordModels(says=lambda _: "null")
+
+    given = await run_node(NODE_TYPE, {**PROMPT, "schema": {"type": "null"}}, [{"p": "nothing?"}])
+
+    assert given["main"][0]["json"]["data"] is None
+    assert "data" not in (await run_node(NODE_TYPE, PROMPT, [{"p": "x"}]))["main"][0]["json"]

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from nodes.catalog import load_catalog
-from workflow.budgets import Budget, Budgets, Spent, Used
+from workflow.budgets import Above, Budget, Budgets, Spent, Used
 from workflow.document import parse_document
 from workflow.errors import InvalidDefinition, NodeError
 from workflow.plan import make_plan
@@ -40,6 +40,28 @@ def test_the_first_limit_that_is_reached_is_told(used: Spent, name: str, words: 
     assert (error.code, error.retryable, error.fields["budget"]) == ("budget_exceeded", False, name)
     assert (name in error.message, error.message.endswith(words)) == (True, True)
     assert f"{error.fields['used']} of {error.fields['limit']} " in error.message
+
+
+@pytest.mark.parametrize(
+    ("instance", "own", "reached"),
+    [
+        (Budget(), Budget(tokens=100), True),
+        (Budget(tokens=100), Budget(), True),
+        (Budget(tokens=100), Budget(tokens=1_000), True),
+        (Budget(usd=Decimal(2)), Budget(), True),
+        (Budget(tokens=101), Budget(tokens=1_000), False),
+        (Budget(), Budget(), False),
+    ],
+)
+def test_an_execution_above_may_not_use_more_with_those_below_it_than_it_may_alone(instance, own, reached):
+    used = Spent(above=[Above(used=Used()), Above(used=Used(usd=Decimal(2), tokens=100), budget=own)])
+    budgets = Budgets(above=instance)
+
+    if not reached:
+        budgets.check(used)
+        return
+    with pytest.raises(NodeError, match="of an execution above this one is used up"):
+        budgets.check(used)
 
 
 def test_below_every_limit_and_without_any_a_call_may_be_made():
