@@ -1,6 +1,6 @@
 """All tests, in pytest processes of their own: `python -m tests.run_all`.
 
-Those that neither kill processes nor start a whole Rayloom come first, in two lanes side by side, each with what it needs to itself;
+Those that neither kill processes nor start a whole Rayloom come first, in three lanes side by side, each with what it needs to itself;
 what they print comes when they have ended. The others follow one after the other. Ends with one line alone:
 `N passed, N failed, N skipped`; errors count as failed. Exit code 0 only when nothing failed.
 """
@@ -56,12 +56,10 @@ class Counts:
 
 
 LANES = (
+    (Group("unit, simulation", ("-m", QUIET, "tests/unit", "tests/simulation")),),
+    (Group("the API", ("-m", QUIET, "tests/integration/api")),),
     (
-        Group("unit, simulation", ("-m", QUIET, "tests/unit", "tests/simulation")),
         Group("contract, the store", ("-m", QUIET, "tests/contract", "tests/integration/store")),
-    ),
-    (
-        Group("the API", ("-m", QUIET, "tests/integration/api")),
         Group("actors, the cluster, examples", ("-m", QUIET, *OTHERS)),
     ),
 )
