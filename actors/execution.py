@@ -51,7 +51,7 @@ from workflow.events import (
 from workflow.machine import forsakes, may_leave, outstanding, recovery_asked, replay, step
 from workflow.plan import Plan, PlanNode
 from workflow.ports import Claimed, Ending, History, Rest, Signal, SignalKind
-from workflow.resting import begun_ms, due_nodes, is_too_early, may_rest, next_due_ms, waiting_run
+from workflow.resting import NewestWish, begun_ms, due_nodes, is_too_early, may_rest, next_due_ms, same_run, waiting_run
 from workflow.spec import Effect, Placement
 from workflow.state import initial
 from workflow.states import SETTLED, ExecutionStatus, NodeStatus
@@ -118,6 +118,7 @@ class ExecutionLoop:
         self._finished: Finished | None = None
         self._started_ms = 0
         self._signals_seen: set[UUID] = set()
+        self._wishes = NewestWish()
         self.shared = False
         """Whether another execution has been under way on this actor; set by its owner."""
         self.first_flush = self._journal.first_flush
@@ -420,6 +421,8 @@ class ExecutionLoop:
         match signal.kind:
             case SignalKind.CANCEL if going:
                 self._tell(CancelRequested(at_ms=now_ms, by=by))
+            case SignalKind.PAUSE | SignalKind.RESUME if not self._wishes.is_news(signal):
+                pass
             case SignalKind.PAUSE if going and not self._state.paused:
                 self._tell(PauseRequested(at_ms=now_ms, by=by))
                 for index in list(self._later):
@@ -444,7 +447,7 @@ class ExecutionLoop:
         if index is None:
             return
         # What has come before the wake-up is committed need not wake it again: it is looked up after that.
-        others = [each for each in (*self._signals, *self._too_early) if _same_run(each, signal)]
+        others = [each for each in (*self._signals, *self._too_early) if same_run(each, signal)]
         for other in others:
             self._journal.read_signal(other.id)
         self._signals = deque(each for each in self._signals if each not in others)
@@ -591,8 +594,3 @@ class ExecutionLoop:
             nodes_completed=self._results.completed_count,
             last_seq=self._journal.seq,
         )
-
-
-def _same_run(one: Signal, other: Signal) -> bool:
-    """Whether both wake the same run of a node."""
-    return one.kind is other.kind and (one.node_id, one.run_index) == (other.node_id, other.run_index)

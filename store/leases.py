@@ -33,7 +33,7 @@ FROM executions WHERE status = 'running' AND owner = %(id)s ORDER BY id
 """
 
 OWNED_SIGNALS = """
-SELECT s.id, s.execution_id, s.kind, s.body::text, s.node_id, s.run_index
+SELECT s.id, s.execution_id, s.kind, s.body::text, s.node_id, s.run_index, (extract(epoch FROM s.created_at) * 1000)::float8
 FROM executions e JOIN signals s ON s.execution_id = e.id AND s.read_at IS NULL
 WHERE e.status = 'running' AND e.owner = %(id)s ORDER BY s.id
 """

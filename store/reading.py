@@ -51,7 +51,7 @@ FROM node_executions WHERE execution_id = %(id)s ORDER BY completed_at NULLS LAS
 """
 
 UNREAD_SIGNALS = """
-SELECT s.id, s.execution_id, s.kind, s.body::text, s.node_id, s.run_index
+SELECT s.id, s.execution_id, s.kind, s.body::text, s.node_id, s.run_index, (extract(epoch FROM s.created_at) * 1000)::float8
 FROM unnest(%(ids)s::uuid[]) AS v (id) JOIN signals s ON s.execution_id = v.id WHERE s.read_at IS NULL ORDER BY s.id
 """
 
@@ -216,7 +216,7 @@ def node_from(row: tuple[Any, ...]) -> NodeRow:
 
 def signal_from(row: tuple[Any, ...]) -> Signal:
     """Return the signal that a row of `UNREAD_SIGNALS` describes."""
-    identity, execution_id, kind, body, node_id, run_index = row
+    identity, execution_id, kind, body, node_id, run_index, left_ms = row
     return Signal(
         id=identity,
         execution_id=execution_id,
@@ -224,4 +224,5 @@ def signal_from(row: tuple[Any, ...]) -> Signal:
         body=body.encode(),
         node_id=node_id,
         run_index=run_index,
+        left_ms=left_ms,
     )

@@ -148,6 +148,8 @@ class Signal:
     body: bytes
     node_id: str = ""
     run_index: int = 0
+    left_ms: float = 0.0
+    """When it was left (Unix), by the database's clock; of equal times the ids decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

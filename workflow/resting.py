@@ -1,8 +1,10 @@
 """When an execution began, when it may leave its actor, and what becomes of wake-ups: decisions over a state, without changing it."""
 
 from collections.abc import Container, Iterable
+from uuid import UUID
 
 from workflow.events import Event, ExecutionResumed, ExecutionStarted
+from workflow.ports import Signal
 from workflow.state import State
 from workflow.states import NodeStatus
 
@@ -60,3 +62,26 @@ def is_too_early(state: State, node_id: str, run_index: int) -> bool:
     if state.nodes[index].status is NodeStatus.WAITING:
         return state.paused
     return state.nodes[index].status is NodeStatus.RUNNING
+
+
+def same_run(one: Signal, other: Signal) -> bool:
+    """Whether both wake the same run of a node."""
+    return one.kind is other.kind and (one.node_id, one.run_index) == (other.node_id, other.run_index)
+
+
+class NewestWish:
+    """The newest wish to pause or to resume that was heard, in the order in which they were left.
+
+    A wish that was read from the database before the next one took it back may be heard behind that: then it is nobody's any more.
+    """
+
+    def __init__(self) -> None:
+        self._newest: tuple[float, UUID] | None = None
+
+    def is_news(self, wish: Signal) -> bool:
+        """Take note of a wish; whether none that is newer was heard before."""
+        at = (wish.left_ms, wish.id)
+        if self._newest is not None and at < self._newest:
+            return False
+        self._newest = at
+        return True

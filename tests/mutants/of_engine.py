@@ -183,6 +183,16 @@ DECIDED = (
 
 OWNED_HERE = (
     Mutant(
+        name="taken-back-and-heard",
+        why="a pause that was taken back holds an execution for ever (G1)",
+        file="workflow/resting.py",
+        old="        if self._newest is not None and at < self._newest:",
+        new="        if False:",
+        tests=(
+            f"{UNIT}/test_owner.py::test_a_wish_to_pause_that_is_heard_behind_the_wish_that_took_it_back_pauses_nothing",
+        ),
+    ),
+    Mutant(
         name="starved-by-long-executions",
         why="a workspace with one execution waits until another's long ones have ended",
         file=OWNER,

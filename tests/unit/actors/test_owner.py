@@ -1,12 +1,15 @@
 """What one actor process owns: lost calls, late calls, lost leases, poison, and a crash at every flush."""
 
 import asyncio
+from dataclasses import replace
+from time import monotonic
 
 import pytest
 
 from actors.ids import new_id
+from actors.lease import LeaseReport
 from tests.unit.actors.plant import WORKSPACE, Plant, Process, claimed
-from workflow.ports import LeaseEnd
+from workflow.ports import LeaseEnd, Renewal, SignalKind
 from workflow.spec import Catalog
 from workflow.states import ExecutionStatus, NodeStatus
 
@@ -197,6 +200,49 @@ async def test_a_signal_left_while_nobody_was_told_is_found_by_the_renewal(plant
     process.renew()
 
     assert (await running).ending.status is ExecutionStatus.CANCELLED
+
+
+async def test_a_wish_to_pause_that_is_heard_behind_the_wish_that_took_it_back_pauses_nothing(plant: Plant):
+    process = plant.process()
+    accepted, definition = await plant.accept("a -> b", owner=process.id, a="draw.gate")
+    running = asyncio.ensure_future(process.owner.run(claimed(accepted, definition)))
+    await plant.world.until(lambda: "a" in plant.world.running)
+    await plant.wish(accepted.id, SignalKind.PAUSE)
+    read_before = await process.executions.unread_signals([accepted.id])
+    await plant.wish(accepted.id, SignalKind.RESUME)
+    await process.owner.deliver([accepted.id])
+
+    renewal = Renewal(owned=[(accepted.id, 1, 0)], signals=read_before)
+    process.owner.on_lease_report(LeaseReport(process.id, monotonic(), renewal, lost=False))
+    plant.world.gate("a").set()
+
+    assert (await asyncio.wait_for(running, 5)).ending.status is ExecutionStatus.COMPLETED
+
+
+async def test_a_wish_that_came_while_a_claimed_one_waited_for_its_turn_counts_before_what_its_history_tells(
+    plant: Plant,
+):
+    """Its history is read when it is claimed, and may be old when it begins."""
+    process = plant.process()
+    accepted, _ = await plant.accept("a -> b", a="draw.gate")
+    await plant.wish(accepted.id, SignalKind.PAUSE)
+    history = await process.executions.history(accepted.id)
+    await plant.wish(accepted.id, SignalKind.RESUME)
+    read = asyncio.Event()
+
+    async def old_history(_identity):
+        await read.wait()
+        return history
+
+    process.executions.history = old_history
+    (mine,) = await process.executions.claim(process.id, 1, 0)
+    process.owner.take(replace(mine, held=True, last_seq=0))
+    await process.owner.deliver([accepted.id])
+    read.set()
+    plant.world.gate("a").set()
+
+    await finish(plant, accepted.id)
+    assert plant.row(accepted.id).status is ExecutionStatus.COMPLETED
 
 
 async def test_a_queued_execution_that_was_cancelled_never_starts_a_node(plant: Plant):
