@@ -289,7 +289,7 @@ async def out_of_time(twin: Twin, status: ExecutionStatus = WAITING, ago_ms: int
 
 
 async def test_what_rests_and_has_no_time_left_is_named_after_the_wishes_the_oldest_first(twin: Twin) -> None:
-    paused, waiting = await out_of_time(twin, PAUSED, 10), await out_of_time(twin, ago_ms=20)
+    paused, waiting = await out_of_time(twin, PAUSED, 10_000), await out_of_time(twin, ago_ms=60_000)
     await out_of_time(twin, isolation=Isolation.DEDICATED)
     await out_of_time(twin, ago_ms=-HOUR_MS)
     stopped = await out_of_time(twin, ago_ms=-HOUR_MS)
