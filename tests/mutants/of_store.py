@@ -397,11 +397,11 @@ LEASED = (
         name="reading-signals-marks-them-read",
         why="a signal is lost when whoever has read it dies before its flush",
         file="store/reading.py",
-        old='UNREAD_SIGNALS = """\n',
+        old='UNREAD_SIGNALS = f"""\n',
         new=(
-            'UNREAD_SIGNALS = """\nWITH signals AS (UPDATE public.signals SET read_at = clock_timestamp() '
+            'UNREAD_SIGNALS = f"""\nWITH signals AS (UPDATE public.signals SET read_at = clock_timestamp() '
             "WHERE read_at IS NULL AND execution_id IN (SELECT unnest(%(ids)s::uuid[])) "
-            "RETURNING id, execution_id, kind, body, node_id, run_index, NULL::timestamptz AS read_at)\n"
+            "RETURNING id, execution_id, kind, body, node_id, run_index, created_at, NULL::timestamptz AS read_at)\n"
         ),
         tests=on_postgres(FLUSHING, "test_signals_wait_until_the_flush_that_took_them"),
     ),
