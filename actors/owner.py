@@ -7,7 +7,7 @@ found by a renewal that read back a row of ours that nobody called us about. All
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -448,25 +448,29 @@ class Owner:
 
     async def _claim_ending(self, lease_id: UUID) -> None:
         """Take executions at rest that somebody wants to stop or that have no time left, though every slot is taken: they end at once."""
-        for execution_id in await self._executions.ending_at_rest(ENDING_AT_ONCE_MAX):
-            claimed = await self._executions.claim_one(lease_id, execution_id)
-            if claimed is not None:
-                self.take(claimed)
-                await self.deliver([execution_id])
+        await self._claim_each(lease_id, await self._executions.ending_at_rest(ENDING_AT_ONCE_MAX))
 
     async def _claim_starved(self, lease_id: UUID) -> None:
         """Take one of each workspace that has nothing here, beyond the slots: those who have them may keep them for minutes."""
         room = self._config.spare_slots - sum(active.spare for active in self._active.values())
         if room <= 0:
             return
-        for execution_id in await self._executions.starved(self._fairness.holding(), room):
+        starved = await self._executions.starved(self._fairness.holding(), room)
+        self.counts.claimed += await self._claim_each(lease_id, starved, spare=True)
+
+    async def _claim_each(self, lease_id: UUID, execution_ids: Sequence[UUID], *, spare: bool = False) -> int:
+        """Claim what of this may still be claimed, though every slot is taken; how many these were."""
+        claimed_count = 0
+        for execution_id in execution_ids:
             claimed = await self._executions.claim_one(lease_id, execution_id)
-            if claimed is not None:
-                self.counts.claimed += 1
-                taken = self.take(claimed)
-                if taken is not None:
-                    taken.spare = True
-                await self.deliver([execution_id])
+            if claimed is None:
+                continue
+            claimed_count += 1
+            taken = self.take(claimed)
+            if spare and taken is not None:
+                taken.spare = True
+            await self.deliver([execution_id])
+        return claimed_count
 
     async def _tick_for_ever(self) -> None:
         while True:

@@ -13,7 +13,7 @@ import orjson
 from actors.ids import new_id, now_ms
 from actors.rows import Rows
 from serve_app.once import key_reused
-from serve_app.services import Services
+from serve_app.services import Runnable, Services
 from store.repeating import ONE_NODE, Former, Repetition
 from workflow.blobs import put_apart, read_blob
 from workflow.concurrency import ConcurrencyTemplate
@@ -111,12 +111,13 @@ async def replay(services: Services, wish: Wish, execution_id: UUID, asked: dict
     return await _submit(services, new, data)
 
 
-async def with_last_data(services: Services, wish: Wish, workflow_id: UUID, node_id: str) -> Accepted:
-    """Execute one node of a workflow with what came before it in the last completed execution. Raises `Unprocessable`."""
+async def with_last_data(
+    services: Services, wish: Wish, workflow_id: UUID, current: Runnable, node_id: str
+) -> Accepted:
+    """Execute one node of a workflow's current version with what came before it in the last completed execution. Raises `Unprocessable`."""
     known = await _known(services, wish)
     if known is not None:
         return known
-    current = await services.versions.fresh(wish.workspace_id, workflow_id)
     written = orjson.loads(current.definition)
     direct, part = await services.documents.apart([written], lambda one: (sources(one, node_id), until(one, node_id)))
     last = await services.repeating.last_completed(wish.workspace_id, workflow_id, direct)

@@ -32,8 +32,8 @@ SELECT id, epoch, GREATEST(0, extract(epoch FROM clock_timestamp() - claimed_at)
 FROM executions WHERE status = 'running' AND owner = %(id)s ORDER BY id
 """
 
-OWNED_SIGNALS = """
-SELECT s.id, s.execution_id, s.kind, s.body::text, s.node_id, s.run_index, (extract(epoch FROM s.created_at) * 1000)::float8
+OWNED_SIGNALS = f"""
+{reading.SIGNAL_COLUMNS}
 FROM executions e JOIN signals s ON s.execution_id = e.id AND s.read_at IS NULL
 WHERE e.status = 'running' AND e.owner = %(id)s ORDER BY s.id
 """

@@ -50,8 +50,12 @@ SELECT node_id, run_index, node_type, node_name, status, attempt, (extract(epoch
 FROM node_executions WHERE execution_id = %(id)s ORDER BY completed_at NULLS LAST, written
 """
 
-UNREAD_SIGNALS = """
+SIGNAL_COLUMNS = """
 SELECT s.id, s.execution_id, s.kind, s.body::text, s.node_id, s.run_index, (extract(epoch FROM s.created_at) * 1000)::float8
+"""
+
+UNREAD_SIGNALS = f"""
+{SIGNAL_COLUMNS}
 FROM unnest(%(ids)s::uuid[]) AS v (id) JOIN signals s ON s.execution_id = v.id WHERE s.read_at IS NULL ORDER BY s.id
 """
 
@@ -215,7 +219,7 @@ def node_from(row: tuple[Any, ...]) -> NodeRow:
 
 
 def signal_from(row: tuple[Any, ...]) -> Signal:
-    """Return the signal that a row of `UNREAD_SIGNALS` describes."""
+    """Return the signal that a row of `SIGNAL_COLUMNS` describes."""
     identity, execution_id, kind, body, node_id, run_index, left_ms = row
     return Signal(
         id=identity,

@@ -2,7 +2,6 @@
 
 from time import monotonic
 from typing import Annotated, Any
-from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Path, Request
@@ -18,7 +17,7 @@ from serve_app.parts import cut_out
 from serve_app.repeating import Wish, replay, retry, with_last_data
 from serve_app.routes.asking import NUMBER_MAX, Asked, ExecutionId, WorkflowId, wait_seconds
 from serve_app.routes.executions import ANSWERS, accept, body_of, follow
-from serve_app.services import Services
+from serve_app.services import Runnable, Services
 from store.repeating import ONE_NODE
 from workflow.errors import Unprocessable
 from workflow.inputs import input_json
@@ -119,10 +118,11 @@ async def execute_node(
     items, data = asked.get("items"), _data(asked.get("data"))
     if items is not None and not _are_objects(items):
         raise Unprocessable("`items` is a list of JSON objects, or null", "items_invalid")
-    if items is None and not data and await _has_sources(services, wish, workflow_id, node_id):
-        return await _answer(services, wish, await with_last_data(services, wish, workflow_id, node_id), deadline)
-    limits = services.config.limits
     current = await services.versions.fresh(wish.workspace_id, workflow_id)
+    if items is None and not data and await _has_sources(services, current, node_id):
+        last = await with_last_data(services, wish, workflow_id, current, node_id)
+        return await _answer(services, wish, last, deadline)
+    limits = services.config.limits
     new = NewExecution(
         id=new_id(),
         workspace_id=wish.workspace_id,
@@ -162,8 +162,7 @@ async def _answer(services: Services, wish: Wish, accepted: Accepted, deadline: 
     return await follow(services, wish.workspace_id, accepted, max(0.0, deadline - monotonic()))
 
 
-async def _has_sources(services: Services, wish: Wish, workflow_id: UUID, node_id: str) -> bool:
-    current = await services.versions.fresh(wish.workspace_id, workflow_id)
+async def _has_sources(services: Services, current: Runnable, node_id: str) -> bool:
     written = [orjson.loads(current.definition)]
     return bool(await services.documents.apart(written, lambda one: sources(one, node_id)))
 
