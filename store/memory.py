@@ -92,8 +92,14 @@ class MemoryStore:
         self.references: dict[tuple[UUID, bytes], tuple[UUID, int]] = {}
         """By execution and sha256: the workspace, and since when."""
         self.started_ms: int | None = None
+        self._moments = 0
         self._put_faults = 0
         self._flush_faults: list[bool] = []
+
+    def moment_ms(self) -> float:
+        """Return the time, each time a little later: the clock of a database never stands still."""
+        self._moments += 1
+        return self.now_ms() + self._moments / 1000
 
     def put_workflow(self, workflow_id: UUID, workflow: StoredWorkflow) -> None:
         """Make a workflow known, or replace it."""

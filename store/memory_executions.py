@@ -194,7 +194,9 @@ class MemoryExecutions:
                 self._store.hear(signal.id)
         known = signal_id in self._store.unread or signal_id in self._store.heard
         if not known and all(signal.kind is not kind for signal in unread):
-            self._store.unread[signal_id] = Signal(id=signal_id, execution_id=execution_id, kind=kind, body=body)
+            self._store.unread[signal_id] = Signal(
+                id=signal_id, execution_id=execution_id, kind=kind, body=body, left_ms=self._store.moment_ms()
+            )
         return self._view(row)
 
     def wake(self, signal_id: UUID, execution_id: UUID, node_id: str, run_index: int) -> None:
@@ -208,6 +210,7 @@ class MemoryExecutions:
                 body=b"{}",
                 node_id=node_id,
                 run_index=run_index,
+                left_ms=self._store.moment_ms(),
             )
 
     async def unread_signals(self, execution_ids: Sequence[UUID]) -> list[Signal]:
@@ -287,7 +290,8 @@ class MemoryExecutions:
 
     def _leave(self, kind: SignalKind, execution_id: UUID) -> None:
         body = b'{"by": "a newer execution"}'
-        signal = Signal(id=uuid4(), execution_id=execution_id, kind=kind, body=body)
+        left_ms = self._store.moment_ms()
+        signal = Signal(id=uuid4(), execution_id=execution_id, kind=kind, body=body, left_ms=left_ms)
         self._store.unread[signal.id] = signal
 
     def _version(self, new: NewExecution) -> int | None:
